@@ -1,0 +1,1 @@
+"""Frontends and the Transformer encoder shared by pretraining and fine-tuning."""
