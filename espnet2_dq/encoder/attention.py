@@ -17,7 +17,9 @@ def attend(
     """Softmax attention as plain matrix products.
 
     Args:
-        query, key, value: ``(B, H, T, d)``; ``query`` is already scaled.
+        query: ``(B, H, T, d)``, already scaled.
+        key: ``(B, H, T, d)``.
+        value: ``(B, H, T, d)``.
         bias: ``(B, 1, 1, T)``, added to the scores; very negative at padded keys.
         dropout_rate: Dropout on the attention weights.
 
@@ -74,11 +76,11 @@ class SelfAttention(nn.Module):
 def padding_bias(pad_mask: torch.Tensor) -> torch.Tensor | None:
     """Score bias ``(B, 1, 1, T)`` float32 for padded keys; None if none is padded.
 
-    A finite number, not -inf: an utterance without a valid frame must not give NaN.
+    Finite also in float16: an utterance without a valid frame must not give NaN.
     On an accelerator the bias is always made, because asking whether the mask is
     empty would wait for the device.
     """
     if pad_mask.device.type == "cpu" and not bool(pad_mask.any()):
         return None
     bias = torch.zeros(pad_mask.shape, device=pad_mask.device)
-    return bias.masked_fill(pad_mask, -1e9)[:, None, None, :]
+    return bias.masked_fill(pad_mask, -3e4)[:, None, None, :]

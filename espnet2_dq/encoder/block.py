@@ -76,7 +76,7 @@ class TransformerBlock(nn.Module):
 
 
 def init_bert(module: nn.Module) -> None:
-    """Normal(0, 0.02) weights and zero biases for linears, as fairseq; use ``apply``."""
+    """As fairseq: linears get normal(0, 0.02) weights and zero biases."""
     if isinstance(module, nn.Linear):
         nn.init.normal_(module.weight, mean=0.0, std=0.02)
         if module.bias is not None:

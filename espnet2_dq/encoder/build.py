@@ -47,11 +47,7 @@ def build_front(
     Raises:
         ConfigError: Unknown name or key, or sizes that do not fit.
     """
-    name = conf.get("frontend") or "waveform"
-    if name not in FRONTENDS:
-        raise ConfigError(unknown_key_message(name, FRONTENDS, "frontend"))
-    frontend = _construct(FRONTENDS[name](), conf, "frontend")
-
+    frontend = build_frontend(conf)
     encoder_name = conf.get("encoder") or "dq_transformer"
     if encoder_name != "dq_transformer":
         raise ConfigError(
@@ -65,6 +61,14 @@ def build_front(
     encoder = _construct(DQTransformerEncoder, conf, "encoder", input_size=size)
     assert isinstance(encoder, DQTransformerEncoder)
     return frontend, preencoder, encoder
+
+
+def build_frontend(conf: Mapping[str, Any]) -> nn.Module:
+    """Build the frontend alone; its ``frame_grid`` maps samples to frames."""
+    name = conf.get("frontend") or "waveform"
+    if name not in FRONTENDS:
+        raise ConfigError(unknown_key_message(name, FRONTENDS, "frontend"))
+    return _construct(FRONTENDS[name](), conf, "frontend")
 
 
 def _build_preencoder(

@@ -10,6 +10,8 @@ from espnet2_dq.encoder.frame_grid import KERNELS, STRIDES, FrameGrid
 from espnet2_dq.encoder.output import make_pad_mask
 from espnet2_dq.errors import ConfigError, DataError
 
+logger = logging.getLogger(__name__)
+
 
 class WaveformFrontend(CNNFrontend):
     """ESPnet's ``CNNFrontend`` made independent of padding and batch mates.
@@ -40,7 +42,7 @@ class WaveformFrontend(CNNFrontend):
                 "['layer_norm', 'group_norm']"
             )
         if norm_mode == "group_norm":
-            logging.warning(
+            logger.warning(
                 "frontend_conf: norm_mode group_norm takes statistics over time, "
                 "padding included: features depend on batch mates"
             )

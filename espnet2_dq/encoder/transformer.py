@@ -170,10 +170,9 @@ class DQTransformerEncoder(AbsEncoder):
         self, block: nn.Module, x: torch.Tensor, bias: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Run one block, or pass ``x`` through when LayerDrop skips it."""
-        if self.training and self.layer_drop_rate > 0.0:
-            # drawn on the CPU: a draw on the device would wait for it
-            if torch.rand(()).item() < self.layer_drop_rate:
-                return _keep_in_graph(x, block), None
+        # drawn on the CPU: a draw on the device would wait for it
+        if self.training and torch.rand(()).item() < self.layer_drop_rate:
+            return _keep_in_graph(x, block), None
         out, ffn = block(x, bias)
         return out, ffn
 
