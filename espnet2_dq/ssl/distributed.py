@@ -1,0 +1,46 @@
+"""Collectives that do nothing when there is one process."""
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+
+
+def is_distributed() -> bool:
+    """Whether several processes train together."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def all_sum(x: torch.Tensor) -> torch.Tensor:
+    """Sum over processes, in place."""
+    if is_distributed():
+        dist.all_reduce(x)
+    return x
+
+
+def share_from_first(x: torch.Tensor) -> None:
+    """Overwrite ``x`` on every process with process 0's, so that no bit differs."""
+    if is_distributed():
+        dist.broadcast(x, src=0)
+
+
+def gather_parts(x: torch.Tensor) -> list[torch.Tensor]:
+    """``(N, ...)`` rows of every process, by rank; ``N`` may differ. No gradient."""
+    if not is_distributed():
+        return [x]
+    world = dist.get_world_size()
+    size = torch.tensor([len(x)], device=x.device)
+    sizes = [torch.zeros_like(size) for _ in range(world)]
+    dist.all_gather(sizes, size)
+    most = max(int(s) for s in sizes)
+    # collectives need equal shapes: pad the first axis, cut again afterwards
+    padding = [0, 0] * (x.dim() - 1) + [0, most - len(x)]
+    padded = F.pad(x.detach(), padding).contiguous()
+    parts = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(parts, padded)
+    return [part[: int(s)] for part, s in zip(parts, sizes, strict=True)]
+
+
+def gather_rows(x: torch.Tensor) -> torch.Tensor:
+    """Rows of all processes in one tensor, in order of their rank."""
+    parts = gather_parts(x)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
