@@ -1,0 +1,176 @@
+"""The ``mini`` corpus: small speech that any machine can build in a minute.
+
+Sets: ``train`` (synthetic speech of shared speakers, and recorded prompts where they
+can be had), ``dev`` and ``test`` (synthetic, speakers never heard in training, exact
+phone alignments) and ``test_rec`` (recorded human prompts).
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import soundfile
+
+from espnet2_dq.data.audio import SAMPLE_RATE_HZ
+from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
+from espnet2_dq.data.sentences import SPLITS
+from espnet2_dq.data.synthetic import Studio, SyntheticUtterance, speak_set
+from espnet2_dq.data.tables import write_lines
+from espnet2_dq.errors import ConfigError
+
+# Most hours first, as in CommonVoice 6 (paper, table I).
+LANGUAGES = ("en", "fr", "es", "it", "ru", "nl", "tt", "ky", "sv")
+LARGEST_TO_SMALLEST = 4.0
+_CORPUS_VERSION = 1
+_PACKAGES = ("espeakng-loader", "django", "Babel", "num2words", "pycountry", "soxr")
+_MANIFEST = "corpus.json"
+
+
+@dataclass(frozen=True)
+class MiniOptions:
+    """Size and content of the corpus; hours and minutes are totals of all languages.
+
+    ``recorded`` adds recorded prompts: ``auto`` where they can be had, ``yes`` or
+    fail, ``no``.
+    """
+
+    langs: tuple[str, ...] = LANGUAGES
+    train_hours: float = 3.0
+    dev_minutes: float = 6.0
+    test_minutes: float = 12.0
+    seed: int = 0
+    recorded: Literal["auto", "yes", "no"] = "auto"
+    recorded_dir: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse languages that have no sentences here."""
+        unknown = [lang for lang in self.langs if lang not in LANGUAGES]
+        if unknown or not self.langs or len(set(self.langs)) < len(self.langs):
+            raise ConfigError(
+                f"--langs {' '.join(self.langs)}: expected distinct languages among "
+                f"{' '.join(LANGUAGES)}"
+            )
+
+    def seconds(self, split: str) -> dict[str, float]:
+        """Seconds of synthetic audio per language; train is unbalanced on purpose."""
+        order = [lang for lang in LANGUAGES if lang in self.langs]
+        if split != "train":
+            minutes = self.dev_minutes if split == "dev" else self.test_minutes
+            return {lang: 60 * minutes / len(order) for lang in order}
+        step = LARGEST_TO_SMALLEST ** (-1 / max(len(order) - 1, 1))
+        weights = {lang: step**rank for rank, lang in enumerate(order)}
+        total = 3600 * self.train_hours / sum(weights.values())
+        return {lang: total * weight for lang, weight in weights.items()}
+
+
+def smoke_options(options: MiniOptions) -> MiniOptions:
+    """The same corpus with seconds of audio per language, synthetic only."""
+    count = len(options.langs)
+    return dataclasses.replace(
+        options,
+        train_hours=20 * count / 3600,
+        dev_minutes=6 * count / 60,
+        test_minutes=6 * count / 60,
+        recorded="no",
+    )
+
+
+def fingerprint(options: MiniOptions) -> str:
+    """Hash of everything that decides the bytes of the corpus."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    content = [_CORPUS_VERSION, dataclasses.asdict(options), versions]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def build_mini(out: Path, options: MiniOptions) -> dict[str, Any]:
+    """Build the corpus below ``out`` unless it is there already.
+
+    Returns:
+        The summary that is also written to ``out/corpus.json``: ``source``, and per
+        set utterances and hours by language.
+    """
+    key = fingerprint(options)
+    manifest = out / _MANIFEST
+    if manifest.is_file():
+        summary: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
+        sets = [out / name / "wav.scp" for name in summary["sets"]]
+        if summary["fingerprint"] == key and all(path.is_file() for path in sets):
+            logging.info("mini: %s is up to date (%s)", out, summary["source"])
+            return summary
+    manifest.unlink(missing_ok=True)
+    shutil.rmtree(out / "audio", ignore_errors=True)
+    made = _build_synthetic(out, options)
+    for name, data in made.items():
+        data.write(out / name)
+    summary = {
+        "source": "synthetic",
+        "fingerprint": key,
+        "options": dataclasses.asdict(options),
+        "sets": {name: _describe(data) for name, data in made.items()},
+    }
+    write_lines(manifest, [json.dumps(summary, indent=1, ensure_ascii=False)])
+    return summary
+
+
+def _describe(data: KaldiDir) -> dict[str, Any]:
+    counts = Counter(utterance.lang for utterance in data)
+    return {
+        "utterances": dict(sorted(counts.items())),
+        "hours": {lang: round(hours, 4) for lang, hours in data.hours().items()},
+        "speakers": len({utterance.speaker for utterance in data}),
+    }
+
+
+def _build_synthetic(out: Path, options: MiniOptions) -> dict[str, KaldiDir]:
+    """Speak all sets; the order of calls is fixed, since eSpeak's state carries on."""
+    studio = Studio(options.seed)
+    made: dict[str, KaldiDir] = {}
+    for split in SPLITS:
+        utterances: list[Utterance] = []
+        phones = {}
+        for lang, seconds in options.seconds(split).items():
+            spoken = list(
+                _write_audio(
+                    speak_set(studio, split, lang, seconds=seconds, seed=options.seed),
+                    out / "audio" / split / lang,
+                )
+            )
+            _log_sources(split, lang, [item for _, item in spoken])
+            for utterance, item in spoken:
+                utterances.append(utterance)
+                phones[utterance.utt] = item.phones
+        made[split] = KaldiDir.from_utterances(utterances, phones=phones)
+    return made
+
+
+def _write_audio(
+    spoken: Iterable[SyntheticUtterance], folder: Path
+) -> Iterable[tuple[Utterance, SyntheticUtterance]]:
+    """Write each utterance as 16 kHz wav; samples are let go at once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in spoken:
+        path = folder.resolve() / f"{item.utt}.wav"
+        soundfile.write(path, item.samples, SAMPLE_RATE_HZ, subtype="PCM_16")
+        utterance = Utterance(
+            item.utt,
+            str(path),
+            item.text,
+            item.speaker,
+            item.language,
+            len(item.samples),
+        )
+        yield utterance, dataclasses.replace(item, samples=item.samples[:0])
+
+
+def _log_sources(split: str, lang: str, spoken: list[SyntheticUtterance]) -> None:
+    counts = Counter(item.source for item in spoken)
+    parts = ", ".join(f"{count} {source}" for source, count in counts.most_common())
+    logging.info("mini: %s/%s: %d sentences (%s)", split, lang, len(spoken), parts)
