@@ -1,0 +1,1 @@
+"""What the recipe's shell calls: stage marks, the local launcher, the environment."""
