@@ -1,0 +1,1 @@
+"""Weights of other toolkits in our models."""
