@@ -1,0 +1,1 @@
+"""What the models have learnt: probes, code purity, figures, report, packing."""
