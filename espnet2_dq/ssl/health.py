@@ -1,13 +1,25 @@
-"""Gauges of collapse, all pure functions (METHODS 1.6, T7).
+"""Gauges of collapse (METHODS 1.6, T7), and the rule that acts on them.
 
-A collapse can hide behind healthy losses: every block has its own gauge. The rule that
-acts on them is in `espnet2_dq.ssl.health_rule`.
+A collapse can hide behind healthy losses: every block has its own gauge. The rule is
+written in `espnet2_dq.ssl.health_rule`; its names are offered here as well.
 """
 
 import torch
 
 from espnet2_dq.ssl.distributed import all_sum
+from espnet2_dq.ssl.health_rule import HealthConfig, HealthRule
 from espnet2_dq.ssl.quantizer import code_usage, perplexity
+
+__all__ = [
+    "HealthConfig",
+    "HealthRule",
+    "UsageTracker",
+    "dead_codes",
+    "effective_rank",
+    "mean_pair_cosine",
+    "sequence_similarity",
+    "spread",
+]
 
 MAX_ROWS = 512
 

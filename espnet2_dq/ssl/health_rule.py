@@ -30,7 +30,7 @@ class HealthConfig:
         warn_fraction: Or this share of the run.
         stop_after: Updates before a stop.
         stop_fraction: Or this share of the run.
-        patience: Consecutive bad checks before a stop; a resumed run starts anew.
+        patience: Consecutive bad checks, once stopping is allowed, before a stop.
         stop: False: only ever warn.
     """
 
@@ -87,7 +87,7 @@ class HealthRule:
 
     def __init__(self, config: HealthConfig | None = None) -> None:
         self.config = config or HealthConfig()
-        self._bad: dict[str, int] = {}
+        self._strikes: dict[str, int] = {}
 
     def check(
         self, update: int, updates_total: int, gauges: Mapping[str, float]
@@ -103,45 +103,38 @@ class HealthRule:
             Warnings, one per bad block.
 
         Raises:
-            CollapseError: A block was bad at ``patience`` checks in a row.
+            CollapseError: A block was bad at ``patience`` checks in a row, all of them
+                late enough in the run.
         """
         config = self.config
-        start = min(config.warn_after, config.warn_fraction * updates_total)
-        findings = self._findings(gauges, late=update >= start)
-        self._count(findings)
-        warnings = [
-            f"update {update}: {f.block}: {f.problem} (bad check {self._bad[f.block]})"
-            for f in findings
-        ]
+        warn_from = min(config.warn_after, config.warn_fraction * updates_total)
         stop_from = min(config.stop_after, config.stop_fraction * updates_total)
-        for finding in findings:
-            patient = self._bad[finding.block] < config.patience
-            broken = finding.block == NON_FINITE  # no update will mend a NaN
-            if config.stop and not patient and (broken or update >= stop_from):
+        findings = self._findings(gauges, late=update >= warn_from)
+        # a NaN counts from the first update on: no later update will mend it
+        grave = [f for f in findings if update >= stop_from or f.block == NON_FINITE]
+        self._strikes = {f.block: self._strikes.get(f.block, 0) + 1 for f in grave}
+        for finding in grave:
+            strikes = self._strikes[finding.block]
+            if config.stop and strikes >= config.patience:
                 raise CollapseError(
-                    f"{finding.block}: {finding.problem}, at {self._bad[finding.block]}"
-                    f" checks in a row up to update {update} of {updates_total}. "
+                    f"{finding.block}: {finding.problem}, the last of {strikes} bad "
+                    f"checks in a row, at update {update} of {updates_total}. "
                     + remedy(finding.block)
                 )
-        return warnings
+        return [f"update {update}: {f.block}: {f.problem}" for f in findings]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Bad checks in a row, by block."""
-        return {name: torch.tensor(count) for name, count in self._bad.items()}
+        return {name: torch.tensor(count) for name, count in self._strikes.items()}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take over which blocks were bad, but not so much that the next check stops.
+        """Take over the counts, but not so much that the next check stops the run.
 
         The first batches after a resume are no better evidence than any others, so
         a resumed run gets at least two checks (one if ``patience`` is 1).
         """
         most = max(self.config.patience - 2, 0)
-        self._bad = {name: min(int(count), most) for name, count in state.items()}
-
-    def _count(self, findings: list[Finding]) -> None:
-        """Count consecutive bad checks per block; a good one forgets."""
-        blocks = {finding.block for finding in findings}
-        self._bad = {block: self._bad.get(block, 0) + 1 for block in blocks}
+        self._strikes = {name: min(int(count), most) for name, count in state.items()}
 
     def _findings(self, gauges: Mapping[str, float], late: bool) -> list[Finding]:
         """At most one finding per block, in the order of the gauges."""

@@ -86,12 +86,15 @@ def masked_group_norm(
         Shape of ``x``, float32, padded frames 0.
     """
     x, weight, bias = x.float(), weight.float(), bias.float()
-    if x.dim() == 2:
-        return F.group_norm(x, groups, weight, bias, eps)
-    batch, frames, dim = x.shape
-    if not over_time:
-        flat = F.group_norm(x.reshape(-1, dim), groups, weight, bias, eps)
-        return zero_padding(flat.view(batch, frames, dim), pad_mask)
+    dim = x.shape[-1]
+    if x.dim() == 2 or not over_time:
+        # (..., D) -> (..., G, D/G): a LayerNorm over each group is the same thing as
+        # F.group_norm per frame, whose CPU backward takes five times as long
+        split = x.reshape(*x.shape[:-1], groups, dim // groups)
+        normed = F.layer_norm(split, split.shape[-1:], eps=eps).reshape(x.shape)
+        out = torch.addcmul(bias, normed, weight)
+        return out if x.dim() == 2 else zero_padding(out, pad_mask)
+    batch, frames, _ = x.shape
     x = zero_padding(x, pad_mask)
     # (B, T, D) -> (B, T, G, D/G): one mean and variance per utterance and group
     split = x.view(batch, frames, groups, dim // groups)
@@ -101,7 +104,7 @@ def masked_group_norm(
     split = centred.view(batch, frames, groups, dim // groups)
     variance = split.square().sum((1, 3), keepdim=True) / count
     normed = (split * torch.rsqrt(variance + eps)).view(batch, frames, dim)
-    return zero_padding(normed * weight + bias, pad_mask)
+    return zero_padding(torch.addcmul(bias, normed, weight), pad_mask)
 
 
 def l2_norm(x: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:

@@ -132,18 +132,18 @@ class _Assign(torch.autograd.Function):
         encoded, quantized, codes = ctx.saved_tensors
         groups, dim = encoded.shape[1:]
         grad_encoded = torch.empty_like(encoded)
-        grad_codebook = encoded.new_zeros(groups, ctx.clusters, dim)
-        numbers = torch.arange(ctx.clusters, device=codes.device)
+        grad_codebook = encoded.new_zeros(groups * ctx.clusters, dim)
+        shift = torch.arange(groups, device=codes.device) * ctx.clusters
         for start in range(0, encoded.shape[0], BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             pull = encoded[rows] - quantized[rows]
             pull *= 2.0 * grad_items[rows, None, None]
-            # first term: codewords move to their items, summed by a one-hot matmul
-            # (deterministic on every device, unlike index_add on CUDA)
-            chosen = (codes[rows].T.unsqueeze(1) == numbers[:, None]).to(pull.dtype)
-            grad_codebook.baddbmm_(chosen, pull.transpose(0, 1), alpha=-1.0)
+            # first term: codewords move to their items
+            chosen = (codes[rows] + shift).reshape(-1)
+            grad_codebook.index_add_(0, chosen, pull.view(-1, dim), alpha=-1.0)
             # second term moves the projection; grad_q passes straight through
             torch.add(grad_q[rows], pull, alpha=ctx.gamma, out=grad_encoded[rows])
+        grad_codebook = grad_codebook.view(groups, ctx.clusters, dim)
         return grad_encoded, grad_codebook, None
 
 

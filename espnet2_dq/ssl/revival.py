@@ -166,6 +166,7 @@ class Revival(nn.Module):
         self._features: list[torch.Tensor] = []
         self._pooled: list[torch.Tensor] = []
         self._codes: list[torch.Tensor] = []
+        self._framewise = False
 
     @property
     def centre_vector(self) -> torch.Tensor | None:
@@ -188,6 +189,7 @@ class Revival(nn.Module):
             pooled: ``(B, D)`` pooled features before centring, where centring is on.
         """
         rows = features.detach()
+        self._framewise = features.dim() == 3
         rows = rows.reshape(-1, self.dim) if valid is None else rows[valid]
         if self.queue is not None:
             self._features.append(evenly_spaced(rows, self.config.rows_per_update))
@@ -219,6 +221,8 @@ class Revival(nn.Module):
         rows = None if self.queue is None else self.queue.content()
         if rows is None or len(rows) == 0:
             return replaced
+        if self._framewise:
+            rows = rows.unsqueeze(0)  # a norm over time sees the queue as one utterance
         generator = torch.Generator().manual_seed(self.config.seed + 7919 * update)
         wants_init = self.config.init == "data" and not bool(self.done_init)
         interval = self.config.reseed_interval
@@ -258,7 +262,13 @@ class Revival(nn.Module):
 def initialise_codebook(
     quantizer: OnlineKMeans, rows: torch.Tensor, generator: torch.Generator
 ) -> None:
-    """Set the codebook to k-means centres of the encoded ``rows (N, D)``, per group."""
+    """Set the codebook to k-means centres of the encoded rows, per group.
+
+    Args:
+        quantizer: Its codebook is changed.
+        rows: ``(N, D)`` utterances or ``(1, N, D)`` frames.
+        generator: CPU generator of the choices.
+    """
     encoded = _encode(quantizer, rows)
     for group in range(quantizer.groups):
         centres = kmeans(encoded[:, group], quantizer.clusters, generator)
@@ -276,7 +286,7 @@ def reseed_dead_codes(
 
     Args:
         quantizer: Its codebook is changed.
-        rows: ``(N, D)`` recent features.
+        rows: Recent features, ``(N, D)`` utterances or ``(1, N, D)`` frames.
         usage: ``(G, V)`` counts since the last reseeding.
         generator: CPU generator of the choices.
         threshold: Dead means used at most ``threshold * total / V`` times.
@@ -287,7 +297,7 @@ def reseed_dead_codes(
     total = usage.sum(-1, keepdim=True)
     dead = usage <= threshold * total / usage.shape[-1]
     dead &= total > 0  # nothing observed says nothing about a code
-    if len(rows) == 0 or not bool(dead.any()):
+    if rows.numel() == 0 or not bool(dead.any()):
         return torch.zeros_like(dead)
     encoded = _encode(quantizer, rows)
     for group in range(quantizer.groups):
@@ -303,9 +313,10 @@ def reseed_dead_codes(
 
 
 def _encode(quantizer: OnlineKMeans, rows: torch.Tensor) -> torch.Tensor:
-    """``(N, D)`` features -> ``(N, G, d)`` encoded vectors."""
+    """``(N, D)`` or ``(1, N, D)`` features -> ``(N, G, d)`` encoded vectors."""
+    width = quantizer.dim // quantizer.groups
     with torch.no_grad():
-        return quantizer.encode(rows).view(len(rows), quantizer.groups, -1)
+        return quantizer.encode(rows).reshape(-1, quantizer.groups, width)
 
 
 def clear_moments(
