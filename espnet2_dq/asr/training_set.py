@@ -1,0 +1,144 @@
+"""The part of a data directory that can be trained on: with transcript, one language.
+
+ESPnet looks every utterance of ``wav.scp`` up in every other file, so what lacks a
+transcript has to be left out beforehand.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet2_dq.data.tables import read_table, write_table
+from espnet2_dq.encoder.frame_grid import SAMPLE_RATE_HZ, FrameGrid
+from espnet2_dq.errors import DataError
+
+TARGETS = "text.int"
+_FILES = ("wav.scp", "utt2num_samples", "utt2lang")
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """What :func:`prepare_set` kept.
+
+    Attributes:
+        kept: Utterances written.
+        hours: Their duration.
+        without_text: Left out: no transcript, or an empty one.
+        other_language: Left out: not ``lang``.
+        impossible: Kept, but CTC has fewer frames than the target needs: no gradient.
+    """
+
+    kept: int
+    hours: float
+    without_text: int
+    other_language: int
+    impossible: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kept} utterances, {self.hours:.3f} h; left out {self.without_text}"
+            f" without transcript, {self.other_language} of other languages;"
+            f" {len(self.impossible)} with more tokens than frames"
+        )
+
+
+def prepare_set(
+    source: Path,
+    unit: str,
+    target: Path,
+    *,
+    num_tokens: int,
+    lang: str | None = None,
+    subsample: int = 1,
+) -> SetReport:
+    """Write ``wav.scp text.int utt2num_samples utt2lang`` of the usable utterances.
+
+    Args:
+        source: Data directory with ``<unit>.int`` (units stage).
+        unit: ``phn`` or ``char``.
+        target: Directory to write to.
+        num_tokens: Size of the token list.
+        lang: Keep this language only.
+        subsample: Frames that the model averages, for ``impossible``.
+
+    Raises:
+        DataError: A file is missing, an id is outside the token list, or nothing is
+            left.
+    """
+    targets = _read_targets(source, unit, num_tokens)
+    tables = {name: read_table(source / name) for name in _FILES}
+    languages = tables["utt2lang"]
+    chosen = [u for u in tables["wav.scp"] if lang is None or languages.get(u) == lang]
+    kept = [u for u in chosen if targets.get(u)]
+    if not kept:
+        present = ", ".join(sorted(set(languages.values())))
+        raise DataError(
+            f"{source}: no utterance with a transcript in {unit}.int"
+            + (f" and language '{lang}' (present: {present})" if lang else "")
+            + "; check --lang, or run the units stage for this set"
+        )
+    for name in _FILES:
+        write_table(
+            target / name, {u: _value(tables[name], u, source / name) for u in kept}
+        )
+    write_table(target / TARGETS, {u: " ".join(map(str, targets[u])) for u in kept})
+    samples = {u: int(tables["utt2num_samples"][u]) for u in kept}
+    report = SetReport(
+        kept=len(kept),
+        hours=sum(samples.values()) / SAMPLE_RATE_HZ / 3600,
+        without_text=len(chosen) - len(kept),
+        other_language=len(tables["wav.scp"]) - len(chosen),
+        impossible=tuple(
+            u for u in kept if not _possible(targets[u], samples[u], subsample)
+        ),
+    )
+    _log(source, report)
+    return report
+
+
+def _read_targets(source: Path, unit: str, num_tokens: int) -> dict[str, list[int]]:
+    path = source / f"{unit}.int"
+    if not path.exists():
+        raise DataError(f"{path}: not found; the units stage (4) writes it")
+    targets: dict[str, list[int]] = {}
+    for number, (utt, line) in enumerate(read_table(path, allow_empty=True).items(), 1):
+        try:
+            ids = [int(word) for word in line.split()]
+        except ValueError:
+            raise DataError(
+                f"{path}:{number}: '{utt}' has {line[:40]!r}, not ids"
+            ) from None
+        wrong = next((i for i in ids if not 0 < i < num_tokens), None)
+        if wrong is not None:
+            raise DataError(
+                f"{path}:{number}: '{utt}' has token id {wrong}; the token list allows"
+                f" 1 to {num_tokens - 1}: run the units stage again for this set"
+            )
+        targets[utt] = ids
+    return targets
+
+
+def _value(table: Mapping[str, str], utt: str, path: Path) -> str:
+    if utt not in table:
+        raise DataError(f"{path}: no line for '{utt}' of wav.scp; run stage 3 again")
+    return table[utt]
+
+
+def _possible(target: list[int], samples: int, subsample: int) -> bool:
+    """Tokens plus equal neighbours fit into the head's frames."""
+    frames = -(-FrameGrid().num_frames(samples) // subsample)
+    repeats = sum(a == b for a, b in zip(target, target[1:]))
+    return len(target) + repeats <= int(frames)
+
+
+def _log(source: Path, report: SetReport) -> None:
+    logging.info("%s: %s", source, report)
+    if report.impossible:
+        logging.warning(
+            "%s: CTC cannot emit the targets of %d utterances (first '%s'): they add"
+            " no gradient; lower model_conf.subsample or filter fast speech out",
+            source,
+            len(report.impossible),
+            report.impossible[0],
+        )
