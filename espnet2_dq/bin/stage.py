@@ -11,13 +11,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from espnet2_dq.bin.options import str_to_bool
 from espnet2_dq.errors import ConfigError, DQError
 from espnet2_dq.recipe.digest import all_digests
 from espnet2_dq.recipe.marks import (
     Decision,
     Mark,
     Stage,
+    attempt_file,
     checked_outputs,
+    clear_way,
     decide,
     missing_inputs,
     read_mark,
@@ -41,20 +44,18 @@ def get_parser() -> argparse.ArgumentParser:
     add("--mark", required=True, type=Path, help="done-mark, a JSON file")
     add("--input", action="append", default=[], type=Path, help="file or directory")
     add("--output", action="append", default=[], type=Path, help="file or directory")
+    add("--input_if", action="append", default=[], type=Path, help="may be missing")
+    add("--output_if", action="append", default=[], type=Path, help="may be missing")
     add("--param", action="append", default=[], help="K=V, part of what is compared")
     add("--log", type=Path, help="default: beside the mark")
     add("--launcher", action="append", default=[], help="word of run.pl's command")
     add("--jobs", type=int, default=1, help="with --launcher: JOB=1:N")
-    add("--dry_run", type=_truth, default=False, help="say what would run")
-    add("--force", type=_truth, default=False, help="run even if done")
+    add("--fresh", type=Path, help="directory that only an interrupted run goes on in")
+    add("--restart", type=str_to_bool, default=False, help="not even that one")
+    add("--dry_run", type=str_to_bool, default=False, help="say what would run")
+    add("--force", type=str_to_bool, default=False, help="run even if done")
     add("command", nargs="+", help="what to run; 'python' is this interpreter")
     return parser
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command=arguments.command,
         inputs=arguments.input,
         outputs=arguments.output,
+        optional_inputs=arguments.input_if,
+        optional_outputs=arguments.output_if,
         params=_parameters(arguments.param),
     )
     try:
@@ -76,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(stage: Stage, arguments: argparse.Namespace) -> int:
     decision = decide(stage, read_mark(arguments.mark))
-    if arguments.force:
+    if arguments.force or arguments.restart:
         decision = Decision(True, "forced")
     verb = "run" if decision.run else "skip"
     print(f"stage {stage.name}: {verb} ({decision.reason})", flush=True)
@@ -90,9 +93,11 @@ def _main(stage: Stage, arguments: argparse.Namespace) -> int:
         return 0
     if not decision.run:
         return 0
+    if arguments.restart:
+        attempt_file(arguments.mark).unlink(missing_ok=True)
     die_with_parent()
     with _only_one(arguments.mark):
-        return _run(stage, arguments.mark, words, log, bool(arguments.launcher))
+        return _run(stage, arguments, words, log)
 
 
 def _parameters(pairs: Sequence[str]) -> dict[str, str]:
@@ -125,15 +130,21 @@ def _only_one(mark: Path) -> Iterator[None]:
         yield
 
 
-def _run(stage: Stage, mark: Path, words: list[str], log: Path, launched: bool) -> int:
+def _run(
+    stage: Stage, arguments: argparse.Namespace, words: list[str], log: Path
+) -> int:
     missing = missing_inputs(stage)
     if missing:
         raise ConfigError(f"input {', '.join(missing)} missing: run the stage before")
     # Digests of what the command reads now; a file changed meanwhile shows next time.
-    inputs = all_digests(stage.inputs)
-    mark.unlink(missing_ok=True)
+    inputs = all_digests(stage.inputs + stage.optional_inputs)
+    if arguments.fresh:
+        moved = clear_way(stage, inputs, arguments.mark, arguments.fresh)
+        if moved:
+            print(f"stage {stage.name}: an earlier run was moved to {moved}")
+    arguments.mark.unlink(missing_ok=True)
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    result = run_logged(words, log, launched=launched)
+    result = run_logged(words, log, launched=bool(arguments.launcher))
     if result.code:
         print(
             f"{failure_report(log)}\nstage {stage.name}: FAILED with code "
@@ -141,21 +152,18 @@ def _run(stage: Stage, mark: Path, words: list[str], log: Path, launched: bool) 
             file=sys.stderr,
         )
         return result.code
-    outputs = checked_outputs(stage)
-    write_mark(
-        mark,
-        Mark(
-            stage=stage.name,
-            command=stage.command,
-            params=stage.params,
-            inputs=inputs,
-            outputs=outputs,
-            started=started,
-            seconds=round(result.seconds, 3),
-            cpu_seconds=round(result.cpu_seconds, 3),
-            host=platform.node(),
-        ),
+    mark = Mark(
+        stage=stage.name,
+        command=stage.command,
+        params=stage.params,
+        inputs=inputs,
+        outputs=checked_outputs(stage),
+        started=started,
+        seconds=round(result.seconds, 3),
+        cpu_seconds=round(result.cpu_seconds, 3),
+        host=platform.node(),
     )
+    write_mark(arguments.mark, mark)
     print(f"stage {stage.name}: done in {result.seconds:.0f} s", flush=True)
     return 0
 

@@ -5,6 +5,7 @@ command, parameters and inputs are those of the mark and its outputs still have
 the digests that they had when the stage ended.
 """
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -17,12 +18,17 @@ from espnet2_dq.recipe.digest import MISSING, all_digests
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage is: its command and what it reads and writes."""
+    """What a stage is: its command and what it reads and writes.
+
+    Optional files may be missing; that one appears or vanishes is a change, too.
+    """
 
     name: str
     command: list[str]
     inputs: list[Path] = field(default_factory=list)
     outputs: list[Path] = field(default_factory=list)
+    optional_inputs: list[Path] = field(default_factory=list)
+    optional_outputs: list[Path] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
 
 
@@ -78,10 +84,12 @@ def decide(stage: Stage, mark: Mark | None) -> Decision:
         return Decision(True, _changed_key(mark.params, stage.params))
     if mark.command != stage.command:
         return Decision(True, _changed_command(mark.command, stage.command))
-    difference = _difference(mark.inputs, all_digests(stage.inputs))
+    difference = _difference(
+        mark.inputs, all_digests(stage.inputs + stage.optional_inputs)
+    )
     if difference:
         return Decision(True, f"input {difference}")
-    now = all_digests(stage.outputs)
+    now = all_digests(stage.outputs + stage.optional_outputs)
     # Later stages may add files to an output directory; those say nothing.
     now = {name: digest for name, digest in now.items() if name in mark.outputs}
     difference = _difference(mark.outputs, now)
@@ -108,7 +116,39 @@ def checked_outputs(stage: Stage) -> dict[str, str]:
             f"stage {stage.name}: its command ended well but did not write "
             f"{', '.join(missing)}; see its log"
         )
-    return found
+    return {**found, **all_digests(stage.optional_outputs)}
+
+
+def attempt_file(mark: Path) -> Path:
+    """Where an attempt that has not ended yet says what it is."""
+    return mark.with_suffix(".attempt")
+
+
+def clear_way(
+    stage: Stage, inputs: dict[str, str], mark: Path, directory: Path
+) -> Path | None:
+    """Keep a training from going on in what an other training left.
+
+    A directory in which this very stage (command, parameters, inputs) was started
+    and not ended stays, so that the training resumes; any other is moved aside.
+
+    Returns:
+        Where the directory was moved, or ``None``.
+    """
+    content = json.dumps([stage.command, stage.params, inputs], sort_keys=True)
+    identity = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    attempt = attempt_file(mark)
+    same = attempt.exists() and attempt.read_text(encoding="utf-8") == identity
+    ended = mark.exists()
+    moved = None
+    if directory.exists() and (ended or not same):
+        number = 1
+        while (moved := Path(f"{directory}.old-{number}")).exists():
+            number += 1
+        directory.rename(moved)
+    attempt.parent.mkdir(parents=True, exist_ok=True)
+    attempt.write_text(identity, encoding="utf-8")
+    return moved
 
 
 def _difference(then: dict[str, str], now: dict[str, str]) -> str:

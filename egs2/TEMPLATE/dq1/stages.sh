@@ -1,0 +1,250 @@
+# shellcheck shell=bash
+# One function per stage, all with the same rhythm: name what is read and written,
+# then let espnet2_dq.bin.stage decide whether the command has to run.
+
+# Options come from options.sh, the words of cmd.sh from the recipe.
+# shellcheck disable=SC2154
+
+# ------------------------------------------------------------------ helpers
+
+io=() # arguments of bin.stage that say what the next stage reads and writes
+
+input() { io+=("${@/#/--input=}"); }
+input_if() { io+=("${@/#/--input_if=}"); }
+output() { io+=("${@/#/--output=}"); }
+output_if() { io+=("${@/#/--output_if=}"); }
+
+# The files of a data directory; audio is not read, wav.scp names it.
+input_data() {
+    input "$1"/{wav.scp,utt2spk,utt2lang,utt2num_samples}
+    input_if "$1"/{text,phn.ctm}
+}
+output_data() {
+    output "$1"/{wav.scp,utt2spk,spk2utt,utt2lang,utt2num_samples}
+    output_if "$1"/{text,phn.ctm}
+}
+
+# on_cluster WORDS LOG [JOBS]: the next command goes through these words of cmd.sh
+on_cluster() {
+    local launcher
+    read -ra launcher <<<"$1"
+    if [ "$1" = "${cuda_cmd}" ] && [ "${opt[ngpu]}" -gt 0 ]; then
+        launcher+=(--gpu "${opt[ngpu]}")
+    fi
+    io+=("${launcher[@]/#/--launcher=}" "--log=$2" "--jobs=${3:-1}")
+}
+
+# run_stage NAME AREA COMMAND...: the mark lies in AREA/.done
+run_stage() {
+    local name=$1 area=$2 force=false wanted
+    shift 2
+    for wanted in ${opt[force]//,/ }; do
+        case ${wanted} in all | "${name}" | "${name#*_}") force=true ;; esac
+    done
+    "${DQ_PYTHON}" -m espnet2_dq.bin.stage --name "${name}" \
+        --mark "${area}/.done/${name}.json" --force "${force}" \
+        --dry_run "${opt[dry_run]}" "${io[@]}" -- "$@"
+    io=()
+}
+
+set_paths() {
+    local prefix=${opt[work_dir]%/}/
+    prefix=${prefix#./}
+    data=${prefix}data dump=${prefix}dump
+    units=${prefix}units/${opt[units]} exp=${prefix}exp/${opt[tag]}
+    labelled=finetune_${opt[finetune_minutes]}m
+    asr=${opt[units]}
+    if [ -n "${opt[finetune_langs]}" ]; then
+        labelled+=_${opt[finetune_langs]// /-} asr+=_${opt[finetune_langs]// /-}
+    fi
+    if [ "${opt[init]}" = random ]; then asr+=_random; fi
+    finetune=${exp}/finetune_${asr} decode=${exp}/decode_${asr}
+    score=${exp}/score_${asr}
+    read -ra langs <<<"${opt[langs]}"
+    read -ra pretrain_args <<<"${opt[pretrain_args]}"
+    read -ra finetune_args <<<"${opt[finetune_args]}"
+    read -ra decode_args <<<"${opt[decode_args]}"
+}
+
+# The exact command, once, for the report.
+write_command() {
+    local line
+    line=$(printf ' %q' "$@")
+    mkdir -p "${exp}"
+    grep -qxF -- "./run.sh${line}" "${exp}/commands.txt" 2>/dev/null ||
+        echo "./run.sh${line}" >>"${exp}/commands.txt"
+}
+
+# Set 'tests' (those given, or those that stage 1 made) and 'sets' (all).
+find_sets() {
+    local path
+    read -ra tests <<<"${opt[test_sets]}"
+    if [ ${#tests[@]} -eq 0 ]; then
+        for path in "${data}"/test*/wav.scp; do
+            path=${path%/wav.scp}
+            tests+=("${path##*/}")
+        done
+    fi
+    # Before stage 1 the pattern stands for itself.
+    if [ "${tests[0]}" = "test*" ]; then tests=(test); fi
+    sets=(train dev "${tests[@]}")
+}
+
+# Set 'training': options of both trainings.
+training_options() {
+    training=(--ngpu "${opt[ngpu]}" --seed "${opt[seed]}" --resume true)
+    if [ "${opt[resume]}" = must ]; then training+=(--must_resume true); fi
+    if [ "${opt[ngpu]}" -gt 1 ]; then
+        training+=(--multiprocessing_distributed true)
+    fi
+}
+
+# fresh DIR: a directory of an earlier run with other settings is moved aside,
+# unless --resume must; an interrupted run of these settings goes on.
+fresh() {
+    case ${opt[resume]} in
+    auto) io+=("--fresh=$1") ;;
+    never) io+=("--fresh=$1" "--restart=true") ;;
+    esac
+}
+
+# ------------------------------------------------------------- corpora (stage 1)
+
+# corpus_NAME sets 'command' and names its inputs; a recipe adds its own in
+# local/data.sh.
+corpus_mini() {
+    command=(prepare_mini --out "${data}" --scale "${opt[mini_scale]}"
+        --train_hours "${opt[mini_hours]}" --seed "${opt[seed]}"
+        --recorded "${opt[recorded]}" --recorded_dir "${MINI_RECORDED:-}")
+    if [ ${#langs[@]} -gt 0 ]; then command+=(--langs "${langs[@]}"); fi
+}
+
+corpus_kaldi() {
+    local path
+    [ -n "${opt[data_root]}" ] ||
+        die "--corpus kaldi needs --data_root DIR with DIR/train, DIR/dev, DIR/test"
+    command=(prepare_kaldi --data_root "${opt[data_root]}" --out "${data}"
+        --max_reject_ratio "${opt[max_reject_ratio]}")
+    if [ ${#langs[@]} -gt 0 ]; then command+=(--langs "${langs[@]}"); fi
+    for path in "${opt[data_root]}"/{train,dev,test*}; do
+        input "${path}/wav.scp" "${path}/utt2spk"
+        input_if "${path}"/{text,segments,utt2lang,phn.ctm}
+    done
+}
+
+# -------------------------------------------------------------------- stages 1-5
+
+stage_data() {
+    local command=()
+    "corpus_${opt[corpus]}"
+    output "${data}"
+    run_stage 01_data "${data}" python -m "espnet2_dq.bin.${command[0]}" \
+        "${command[@]:1}"
+}
+
+stage_check() {
+    local set
+    find_sets
+    for set in "${sets[@]}"; do input_data "${data}/${set}"; done
+    output "${dump}/check"
+    run_stage 02_check "${dump}" python -m espnet2_dq.bin.check_data \
+        --data "${data}" --sets "${sets[@]}" --out "${dump}/check" \
+        --decode_share "${opt[decode_share]}" \
+        --max_reject_ratio "${opt[max_reject_ratio]}"
+}
+
+stage_filter() {
+    local set
+    find_sets
+    for set in "${sets[@]}"; do
+        input_data "${data}/${set}"
+        input "${dump}/check/${set}"
+        output_data "${dump}/${set}"
+    done
+    output "${dump}/language_shares.json"
+    run_stage 03_filter "${dump}" python -m espnet2_dq.bin.filter_data \
+        --data "${data}" --sets "${sets[@]}" --check "${dump}/check" \
+        --out "${dump}" --min_duration_s "${opt[min_duration_s]}" \
+        --max_duration_s "${opt[max_duration_s]}"
+}
+
+stage_units() {
+    local set
+    find_sets
+    for set in "${sets[@]}"; do
+        input "${dump}/${set}"/{text,utt2lang}
+        output "${dump}/${set}/${opt[units]}" "${dump}/${set}/${opt[units]}.int"
+    done
+    output "${units}/tokens.txt"
+    run_stage "04_units_${opt[units]}" "${dump}" python -m espnet2_dq.bin.units \
+        --dump "${dump}" --sets "${sets[@]}" --train_sets train \
+        --kind "${opt[units]}" --out "${units}"
+}
+
+stage_stats() {
+    local set
+    find_sets
+    for set in "${sets[@]}"; do input_data "${dump}/${set}"; done
+    input "${opt[train_config]}"
+    output "${exp}/stats.json"
+    run_stage 05_stats "${exp}" python -m espnet2_dq.bin.stats --dump "${dump}" \
+        --sets "${sets[@]}" --config "${opt[train_config]}" --out "${exp}/stats.json"
+}
+
+# -------------------------------------------------------------- pretraining (6-7)
+
+stage_pretrain() {
+    local training probe=()
+    training_options
+    input_data "${dump}/train"
+    input_data "${dump}/dev"
+    input "${opt[train_config]}"
+    output "${exp}/pretrain"/{latest.pth,config.yaml,log.jsonl}
+    output_if "${exp}/pretrain/probe.jsonl"
+    if [ "${opt[probe]}" = true ] && [ -e "${dump}/dev/phn.ctm" ]; then
+        probe=(--probe_train "${dump}/train" --probe_test "${dump}/dev")
+    fi
+    fresh "${exp}/pretrain"
+    on_cluster "${cuda_cmd}" "${exp}/pretrain/train.log"
+    run_stage 06_pretrain "${exp}" python -m espnet2_dq.bin.ssl_train \
+        --config "${opt[train_config]}" --output_dir "${exp}/pretrain" \
+        --train_data "${dump}/train" --valid_data "${dump}/dev" \
+        "${probe[@]}" "${training[@]}" "${pretrain_args[@]}"
+}
+
+# ---------------------------------------------------------------- fine-tuning (8-9)
+
+stage_subset() {
+    local command=(python -m espnet2_dq.bin.subset --data "${dump}/train"
+        --out "${dump}/${labelled}" --minutes "${opt[finetune_minutes]}"
+        --seed "${opt[seed]}" --allow_less true)
+    if [ -n "${opt[finetune_langs]}" ]; then
+        command+=(--langs "${opt[finetune_langs]}")
+    fi
+    input_data "${dump}/train"
+    input "${dump}/train/${opt[units]}.int"
+    output_data "${dump}/${labelled}"
+    output "${dump}/${labelled}/${opt[units]}.int"
+    run_stage "08_subset_${labelled}_${opt[units]}" "${dump}" "${command[@]}"
+}
+
+stage_finetune() {
+    local training init=()
+    training_options
+    input_data "${dump}/${labelled}"
+    input_data "${dump}/dev"
+    input {"${dump}/${labelled}","${dump}/dev"}"/${opt[units]}.int"
+    input "${units}/tokens.txt" "${opt[finetune_config]}"
+    if [ "${opt[init]}" = pretrained ]; then
+        input "${exp}/pretrain/latest.pth"
+        init=(--init "${exp}/pretrain/latest.pth")
+    fi
+    output "${finetune}"/{latest.pth,config.yaml,log.jsonl}
+    fresh "${finetune}"
+    on_cluster "${cuda_cmd}" "${finetune}/train.log"
+    run_stage "09_finetune_${asr}" "${exp}" python -m espnet2_dq.bin.ctc_train \
+        --config "${opt[finetune_config]}" --output_dir "${finetune}" \
+        --train_data "${dump}/${labelled}" --valid_data "${dump}/dev" \
+        --units_dir "${units}" --unit "${opt[units]}" "${init[@]}" \
+        "${training[@]}" "${finetune_args[@]}"
+}
