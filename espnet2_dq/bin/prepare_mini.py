@@ -1,25 +1,49 @@
 """Build the ``mini`` corpus (stage 1 with ``--corpus mini``)."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
+from espnet2_dq.bin.options import make_parser, run_command, split_words
 from espnet2_dq.data.mini import LANGUAGES, MiniOptions, build_mini, smoke_options
-from espnet2_dq.errors import DQError
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of this command."""
     defaults = MiniOptions()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="writes OUT/<set>/")
-    parser.add_argument("--langs", nargs="+", default=list(LANGUAGES))
-    parser.add_argument("--train_hours", type=float, default=defaults.train_hours)
-    parser.add_argument("--dev_minutes", type=float, default=defaults.dev_minutes)
-    parser.add_argument("--test_minutes", type=float, default=defaults.test_minutes)
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--scale", choices=["full", "smoke"], default="full")
+    parser = make_parser(__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="writes <out>/<set>/")
+    parser.add_argument("--langs", nargs="+", default=list(LANGUAGES), help="languages")
+    parser.add_argument(
+        "--train_hours",
+        type=float,
+        default=defaults.train_hours,
+        help="hours of synthetic speech, all languages",
+    )
+    parser.add_argument(
+        "--dev_minutes",
+        type=float,
+        default=defaults.dev_minutes,
+        help="minutes of dev, all languages",
+    )
+    parser.add_argument(
+        "--test_minutes",
+        type=float,
+        default=defaults.test_minutes,
+        help="minutes of test, all languages",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=defaults.seed,
+        help="decides speakers, sentences and noise",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=["full", "smoke"],
+        default="full",
+        help="smoke: seconds per language, synthetic only",
+    )
     parser.add_argument(
         "--recorded",
         choices=["auto", "yes", "no"],
@@ -27,7 +51,9 @@ def get_parser() -> argparse.ArgumentParser:
         help="recorded human prompts: where they can be had, or fail, or never",
     )
     parser.add_argument(
-        "--recorded_dir", default="", help="folder with the Debian packages or files"
+        "--recorded_dir",
+        default=defaults.recorded_dir,
+        help="folder with the Debian packages asterisk-core-sounds-* or their files",
     )
     return parser
 
@@ -35,24 +61,20 @@ def get_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, build, report."""
     args = get_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        options = MiniOptions(
-            langs=tuple(args.langs),
-            train_hours=args.train_hours,
-            dev_minutes=args.dev_minutes,
-            test_minutes=args.test_minutes,
-            seed=args.seed,
-            recorded=args.recorded,
-            recorded_dir=args.recorded_dir,
-        )
-        if args.scale == "smoke":
-            options = smoke_options(options)
-        build_mini(args.out, options)
-    except DQError as error:
-        logging.error("prepare_mini: %s", error)
-        return 1
-    return 0
+    return run_command("prepare_mini", lambda: _build(args))
+
+
+def _build(args: argparse.Namespace) -> None:
+    options = MiniOptions(
+        langs=tuple(split_words(args.langs)),
+        train_hours=args.train_hours,
+        dev_minutes=args.dev_minutes,
+        test_minutes=args.test_minutes,
+        seed=args.seed,
+        recorded=args.recorded,
+        recorded_dir=args.recorded_dir,
+    )
+    build_mini(args.out, smoke_options(options) if args.scale == "smoke" else options)
 
 
 if __name__ == "__main__":

@@ -183,9 +183,7 @@ class Espeak:
         set_parameter(_PARAMETER_PITCH, pitch, 0)
         set_parameter(_PARAMETER_RANGE, pitch_range, 0)
         data = text.encode("utf-8")
-        code = self._lib.espeak_Synth(
-            data, len(data) + 1, 0, 0, 0, _UTF8, None, None
-        )
+        code = self._lib.espeak_Synth(data, len(data) + 1, 0, 0, 0, _UTF8, None, None)
         if code != 0 or not self._chunks:
             raise DataError(f"eSpeak NG spoke nothing (code {code}) for text {text!r}")
         samples = np.concatenate(self._chunks)

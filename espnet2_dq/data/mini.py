@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import logging
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ import soundfile
 
 from espnet2_dq.data.audio import SAMPLE_RATE_HZ
 from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
+from espnet2_dq.data.recorded import (
+    RecordedUnavailableError,
+    build_recorded,
+    obtain_recorded,
+)
+from espnet2_dq.data.rejects import format_kinds
 from espnet2_dq.data.sentences import SPLITS
 from espnet2_dq.data.synthetic import Studio, SyntheticUtterance, speak_set
 from espnet2_dq.data.tables import write_lines
@@ -30,8 +37,17 @@ from espnet2_dq.errors import ConfigError
 LANGUAGES = ("en", "fr", "es", "it", "ru", "nl", "tt", "ky", "sv")
 LARGEST_TO_SMALLEST = 4.0
 _CORPUS_VERSION = 1
-_PACKAGES = ("espeakng-loader", "django", "Babel", "num2words", "pycountry", "soxr")
+_PACKAGES = (
+    "espeakng-loader",
+    "django",
+    "Babel",
+    "num2words",
+    "pycountry",
+    "soxr",
+    "G722",
+)
 _MANIFEST = "corpus.json"
+_SETS = (*SPLITS, "test_rec")
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,13 @@ def smoke_options(options: MiniOptions) -> MiniOptions:
 
 def fingerprint(options: MiniOptions) -> str:
     """Hash of everything that decides the bytes of the corpus."""
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    try:
+        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ConfigError(
+            f"the mini corpus needs the package '{error.name}': install the extra "
+            "'mini' (pip install '.[mini]')"
+        ) from error
     content = [_CORPUS_VERSION, dataclasses.asdict(options), versions]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -106,18 +128,76 @@ def build_mini(out: Path, options: MiniOptions) -> dict[str, Any]:
             logging.info("mini: %s is up to date (%s)", out, summary["source"])
             return summary
     manifest.unlink(missing_ok=True)
-    shutil.rmtree(out / "audio", ignore_errors=True)
-    made = _build_synthetic(out, options)
+    for name in (*_SETS, "audio"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    recorded = _get_recorded(out, options)
+    made = _merge(_build_synthetic(out, options), recorded)
     for name, data in made.items():
         data.write(out / name)
     summary = {
-        "source": "synthetic",
+        "source": "synthetic+recorded" if recorded else "synthetic",
+        "recorded_langs": recorded["train"].languages if recorded else [],
         "fingerprint": key,
         "options": dataclasses.asdict(options),
         "sets": {name: _describe(data) for name, data in made.items()},
     }
+    for name, data in made.items():
+        _log_size(name, data)
     write_lines(manifest, [json.dumps(summary, indent=1, ensure_ascii=False)])
     return summary
+
+
+def _get_recorded(out: Path, options: MiniOptions) -> dict[str, KaldiDir]:
+    """Recorded prompts by set, or nothing; the first lines of the log say which."""
+    if options.recorded == "no":
+        logging.info("mini: synthetic speech only (--recorded no)")
+        return {}
+    with tempfile.TemporaryDirectory(dir=_made(out), prefix="recorded.") as work:
+        try:
+            sources = obtain_recorded(options.langs, Path(work), options.recorded_dir)
+            made = build_recorded(sources, out / "audio" / "recorded")
+        except RecordedUnavailableError as error:
+            if options.recorded == "yes":
+                raise
+            logging.info("mini: synthetic speech only; no recorded prompts: %s", error)
+            return {}
+    for name, data in made.items():
+        logging.info("mini: recorded %s: %d prompts", name, len(data))
+    rejects = made["train"].rejects
+    logging.info("mini: %d prompts rejected: %s", len(rejects), format_kinds(rejects))
+    logging.info(
+        "mini: synthetic speech and recorded prompts (%s)",
+        " ".join(source.lang for source in sources),
+    )
+    return made
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _merge(
+    synthetic: dict[str, KaldiDir], recorded: dict[str, KaldiDir]
+) -> dict[str, KaldiDir]:
+    """Add recorded prompts to train and dev; their test stays a set of its own."""
+    made = dict(synthetic)
+    for name, data in recorded.items():
+        if name == "test":
+            made["test_rec"] = data
+        else:
+            made[name] = KaldiDir.from_utterances(
+                [*synthetic[name], *data],
+                phones=synthetic[name].phones,
+                rejects=data.rejects,
+            )
+    return made
+
+
+def _log_size(name: str, data: KaldiDir) -> None:
+    hours = data.hours()
+    parts = " ".join(f"{lang} {60 * h:.1f}" for lang, h in hours.items())
+    logging.info("mini: %s: %.2f h (minutes: %s)", name, sum(hours.values()), parts)
 
 
 def _describe(data: KaldiDir) -> dict[str, Any]:

@@ -2,18 +2,19 @@
 
 from espnet2_dq.errors import ConfigError
 
+# Zero to nine, ten to ninety, hundred, thousand.
 # Kyrgyz and Tatar count alike: tens word, units word; "hundred" and "thousand"
 # follow their factor, which is left out when it is one.
-_TABLES: dict[str, tuple[list[str], list[str], str, str]] = {
+_TABLES: dict[str, tuple[str, str, str, str]] = {
     "ky": (
-        "нөл бир эки үч төрт беш алты жети сегиз тогуз".split(),
-        "он жыйырма отуз кырк элүү алтымыш жетимиш сексен токсон".split(),
+        "нөл бир эки үч төрт беш алты жети сегиз тогуз",
+        "он жыйырма отуз кырк элүү алтымыш жетимиш сексен токсон",
         "жүз",
         "миң",
     ),
     "tt": (
-        "ноль бер ике өч дүрт биш алты җиде сигез тугыз".split(),
-        "ун егерме утыз кырык илле алтмыш җитмеш сиксән туксан".split(),
+        "ноль бер ике өч дүрт биш алты җиде сигез тугыз",
+        "ун егерме утыз кырык илле алтмыш җитмеш сиксән туксан",
         "йөз",
         "мең",
     ),
@@ -31,7 +32,9 @@ def spell_number(number: int, language: str) -> str:
     if language in _TABLES:
         if not 0 <= number <= _LARGEST:
             raise ConfigError(f"{number}: 0 to {_LARGEST} can be spelt in {language}")
-        return " ".join(_spell_turkic(number, language)) or _TABLES[language][0][0]
+        return (
+            " ".join(_spell_turkic(number, language)) or _TABLES[language][0].split()[0]
+        )
     import num2words
 
     try:
@@ -44,14 +47,14 @@ def spell_number(number: int, language: str) -> str:
 
 
 def _spell_turkic(number: int, language: str) -> list[str]:
-    units, tens, hundred, thousand = _TABLES[language]
+    unit_names, ten_names, hundred, thousand = _TABLES[language]
     words: list[str] = []
     for size, name in ((1000, thousand), (100, hundred)):
         factor, number = divmod(number, size)
         if factor:
             words += [*(_spell_turkic(factor, language) if factor > 1 else []), name]
     if number >= 10:
-        words.append(tens[number // 10 - 1])
+        words.append(ten_names.split()[number // 10 - 1])
     if number % 10:
-        words.append(units[number % 10])
+        words.append(unit_names.split()[number % 10])
     return words

@@ -17,10 +17,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from espnet2_dq.errors import ConfigError
 from espnet2_dq.data.number_words import spell_number
-from espnet2_dq.text.alphabets import APOSTROPHES, foreign_characters
+from espnet2_dq.errors import ConfigError
+from espnet2_dq.text.alphabets import foreign_characters, plain_apostrophes
 
 SPLITS = ("train", "dev", "test")
 MIN_WORDS, MAX_WORDS = 2, 14
@@ -55,9 +56,8 @@ def clean_message(message: str, language: str) -> list[str]:
     Placeholders and markup go; pieces with digits, foreign letters, abbreviations in
     capitals, or fewer than 2 or more than 14 words are dropped.
     """
-    message = html.unescape(_PLACEHOLDER.sub(" ", unicodedata.normalize("NFC", message)))
-    for mark in APOSTROPHES:
-        message = message.replace(mark, "'")
+    message = unicodedata.normalize("NFC", _PLACEHOLDER.sub(" ", message))
+    message = plain_apostrophes(html.unescape(message))
     pieces: list[str] = []
     for sentence in _SENTENCE_END.split(message):
         long = len(sentence.split()) > MAX_WORDS
@@ -73,9 +73,14 @@ def _is_speakable(text: str, language: str) -> bool:
         return False
     if any(not c.isalpha() and c not in " ,-'" for c in text):
         return False
-    if any(len(word) > 1 and word.isupper() for word in text.split()):
-        return False
-    return not any(foreign_characters(word, language) for word in words)
+    return not has_acronym(text) and not any(
+        foreign_characters(word, language) for word in words
+    )
+
+
+def has_acronym(text: str) -> bool:
+    """Words in capitals are spelt out, partly in English: nothing to learn from."""
+    return any(len(word) > 1 and word.isupper() for word in re.split(r"[\s-]", text))
 
 
 @functools.cache
@@ -113,13 +118,22 @@ def names(language: str) -> tuple[tuple[str, str], ...]:
     """Distinct ``(name, package)`` of places, languages and money."""
     found: dict[str, str] = {}
     for text, package in [*_babel_names(language), *_iso_names(language)]:
-        text = " ".join(text.replace("’", "'").split())
-        words = words_of(text)
-        plain = all(c.isalpha() or c in " -'" for c in text)
-        if plain and 1 <= len(words) <= 4 and sum(map(len, words)) > 2:
-            if not any(foreign_characters(word, language) for word in words):
-                found.setdefault(text, package)
+        text = " ".join(plain_apostrophes(text).split())
+        if _is_plain_name(text, language):
+            found.setdefault(text, package)
     return tuple(found.items())
+
+
+def _is_plain_name(text: str, language: str) -> bool:
+    """One to four words of the language's letters, no abbreviation."""
+    words = words_of(text)
+    return (
+        all(c.isalpha() or c in " -'" for c in text)
+        and not has_acronym(text)
+        and 1 <= len(words) <= 4
+        and sum(map(len, words)) > 2
+        and not any(foreign_characters(word, language) for word in words)
+    )
 
 
 def _babel_names(language: str) -> list[tuple[str, str]]:
@@ -174,7 +188,7 @@ class Composer:
         from babel.lists import format_list
 
         chosen = self._rng.sample(self._names, self._rng.randint(2, 4))
-        style = self._rng.choice(["standard", "or"])
+        style: Literal["standard", "or"] = self._rng.choice(("standard", "or"))
         text = format_list([n for n, _ in chosen], style=style, locale=self._locale)
         return Sentence(text, "+".join(sorted({p for _, p in chosen})))
 

@@ -1,0 +1,1 @@
+"""Phonemes, characters and the token lists made of them."""

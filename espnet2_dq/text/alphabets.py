@@ -1,9 +1,12 @@
-"""Letters of each language, and the few marks that a word may hold."""
+"""Letters of each language, and the apostrophe in its many shapes."""
 
 import unicodedata
 
+from espnet2_dq.text.languages import base_language
+
 _LATIN = "abcdefghijklmnopqrstuvwxyz"
 _RUSSIAN = "абвгдеёжзийклмнопрстуфхцчшщъыьэюя"
+_APOSTROPHES = dict.fromkeys(map(ord, "’ʼ‘`´′"), "'")
 
 # Lower case, NFC. Letters of loan words that are common in print are included.
 LETTERS: dict[str, frozenset[str]] = {
@@ -18,18 +21,24 @@ LETTERS: dict[str, frozenset[str]] = {
     "tt": frozenset(_RUSSIAN + "әөүҗңһ"),
 }
 
-# Typographic variants of the apostrophe, all written U+0027 in our texts.
-APOSTROPHES = "'’ʼ‘`´′"
+
+def plain_apostrophes(text: str) -> str:
+    """Write every apostrophe as U+0027."""
+    return text.translate(_APOSTROPHES)
 
 
 def foreign_characters(word: str, language: str) -> str:
-    """Characters of a lower-case ``word`` that ``language`` does not write.
+    """Characters of a lower-case ``word`` that ``language`` does not write, sorted.
 
-    A language without a table accepts every Unicode letter and combining mark.
+    A language without a table accepts every Unicode letter and combining mark. The
+    apostrophe belongs to every language.
+
+    >>> foreign_characters("straße", "en"), foreign_characters("straße", "de")
+    ('ß', '')
     """
-    letters = LETTERS.get(language)
-    if letters is not None:
-        return "".join(sorted({c for c in word if c not in letters and c != "'"}))
-    return "".join(
-        sorted({c for c in word if unicodedata.category(c)[0] not in "LM" and c != "'"})
-    )
+    letters = LETTERS.get(base_language(language))
+    if letters is None:
+        strange = {c for c in word if unicodedata.category(c)[0] not in "LM"}
+    else:
+        strange = set(word) - letters
+    return "".join(sorted(strange - {"'"}))
