@@ -1,6 +1,8 @@
 """Small corpora for tests: sounds, Kaldi directories, CommonVoice releases."""
 
+import functools
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,12 +28,20 @@ def make_wav(
 ) -> Path:
     """Write noisy tones; the suffix chooses the format (wav, flac, mp3, ...)."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encoded(path.suffix[1:], seconds, rate, channels, seed))
+    return path
+
+
+@functools.lru_cache(maxsize=256)
+def _encoded(suffix: str, seconds: float, rate: int, channels: int, seed: int) -> bytes:
+    """Encoding mp3 is the slow part of building corpora: each sound is made once."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * rate)) / rate
     tone = 0.3 * np.sin(2 * np.pi * rng.uniform(100, 400) * time_s)
     samples = tone[:, None] + 0.05 * rng.standard_normal((len(time_s), channels))
-    soundfile.write(str(path), samples.astype("float32"), rate)
-    return path
+    stream = io.BytesIO()
+    soundfile.write(stream, samples.astype("float32"), rate, format=suffix.upper())
+    return stream.getvalue()
 
 
 def make_kaldi_dir(

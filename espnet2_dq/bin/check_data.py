@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
             max_reject_ratio=args.max_reject_ratio,
             workers=args.nj,
         )
-        cache = ProbeCache(args.data / "probe_cache.tsv")
+        cache = ProbeCache(args.data / ".probe_cache.tsv")
         reports = []
         for name in split_words(args.sets):
             directory = KaldiDir.read(args.data / name)

@@ -6,19 +6,17 @@ from pathlib import Path
 
 from espnet2_dq.bin.options import make_parser, run_command, split_words, str_to_bool
 from espnet2_dq.data.commonvoice import (
+    LISTED,
     SPLITS,
     TRAIN_SOURCES,
     CommonVoiceOptions,
     prepare_commonvoice,
 )
+from espnet2_dq.data.commonvoice_release import find_split_lists
+from espnet2_dq.data.kaldi_dir import KaldiDir
 from espnet2_dq.data.probing import ProbeCache
 from espnet2_dq.data.sets import write_sets
-
-CPC_NAMES = {
-    "train": "trainSeqs_1.0_uniform_new_version.txt",
-    "dev": "valSeqs_1.0_uniform_new_version.txt",
-    "test": "testSeqs_uniform_new_version.txt",
-}
+from espnet2_dq.data.tables import write_lines
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -35,18 +33,24 @@ def get_parser() -> argparse.ArgumentParser:
         help=f"tables that feed train: {' '.join(TRAIN_SOURCES)}; what comes from "
         "other and invalidated is for pretraining and never serves as a label",
     )
+    add(
+        "--split_lists",
+        default="",
+        help="folder of clip lists: <lang>_<split>.txt, <lang>/<split>.txt or the CPC "
+        "1-hour splits as unpacked. Lists replace dev and test; the clips of train's "
+        "join train, and OUT/finetune_ids.txt names them for stage 8",
+    )
     for name in SPLITS:
         add(
             f"--list_{name}",
             default="",
-            help=f"file with the clip ids of {name}; {{lang}} stands for the language",
+            help=f"the list of {name} alone; {{lang}} stands for the language",
         )
     add(
-        "--cpc_lists",
-        default="",
-        help="folder of the CPC 1-hour splits: dev and test come from its lists "
-        "<lang>/{valSeqs_1.0,testSeqs}_uniform_new_version.txt (give its trainSeqs "
-        "to stage 8, or here as --list_train)",
+        "--train_only_listed",
+        type=str_to_bool,
+        default=False,
+        help="train holds nothing but its list",
     )
     add(
         "--allow_overlap",
@@ -60,15 +64,22 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def find_lists(args: argparse.Namespace) -> dict[str, str]:
-    """Split -> path pattern, from the CPC folder and the single lists."""
-    lists = {}
-    if args.cpc_lists:
-        for name in ("dev", "test"):
-            lists[name] = f"{args.cpc_lists}/{{lang}}/{CPC_NAMES[name]}"
+    """Split -> path pattern, from the folder and the single lists."""
+    lists = find_split_lists(Path(args.split_lists)) if args.split_lists else {}
     for name in SPLITS:
         if getattr(args, f"list_{name}"):
             lists[name] = getattr(args, f"list_{name}")
     return lists
+
+
+def write_finetune_ids(train: KaldiDir, path: Path) -> None:
+    """Write the utterances of train that a list names; without one, no file stays."""
+    sources = train.extra["utt2source"]
+    listed = sorted(utt for utt, source in sources.items() if source == LISTED)
+    if listed:
+        write_lines(path, listed)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -80,11 +91,13 @@ def main(argv: list[str] | None = None) -> int:
             langs=split_words(args.langs),
             train_sources=split_words(args.train_sources),
             lists=find_lists(args),
+            train_only_listed=args.train_only_listed,
             allow_overlap=args.allow_overlap,
             workers=args.nj,
         )
-        cache = ProbeCache(args.out / "probe_cache.tsv")
+        cache = ProbeCache(args.out / ".probe_cache.tsv")
         sets = prepare_commonvoice(args.corpus, options, cache)
+        write_finetune_ids(sets["train"], args.out / "finetune_ids.txt")
         write_sets(sets, args.out, args.max_reject_ratio)
 
     return run_command("prepare_commonvoice", work)

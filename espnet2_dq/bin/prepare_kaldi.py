@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from espnet2_dq.bin.options import make_parser, run_command
+from espnet2_dq.bin.options import make_parser, run_command, split_words
 from espnet2_dq.data.kaldi_corpus import KaldiCorpusOptions, prepare_kaldi
 from espnet2_dq.data.probing import ProbeCache
 from espnet2_dq.data.sets import write_sets
@@ -23,6 +23,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, default=Path("data"), help="writes OUT/<set>/")
     add("--lang", default="", help="language of sets without utt2lang")
+    add("--langs", nargs="+", default=[], help="keep these languages only")
     add("--max_reject_ratio", type=float, default=0.01, help="more faults stop")
     add("--nj", type=int, default=8, help="threads that read sound headers")
     return parser
@@ -33,8 +34,10 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
 
     def work() -> None:
-        options = KaldiCorpusOptions(lang=args.lang, workers=args.nj)
-        cache = ProbeCache(args.out / "probe_cache.tsv")
+        options = KaldiCorpusOptions(
+            lang=args.lang, langs=split_words(args.langs), workers=args.nj
+        )
+        cache = ProbeCache(args.out / ".probe_cache.tsv")
         sets = prepare_kaldi(args.data_root, args.out, options, cache)
         write_sets(sets, args.out, args.max_reject_ratio)
 

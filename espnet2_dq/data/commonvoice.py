@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from espnet2_dq.data.audio import AudioError, AudioInfo
@@ -30,6 +30,7 @@ from espnet2_dq.data.rejects import EXCLUDED, Reject
 from espnet2_dq.errors import DataError
 
 SPLITS = ("train", "dev", "test")
+LISTED = "list"
 TRAIN_SOURCES = ("train", "validated", "other", "invalidated")
 
 
@@ -40,8 +41,10 @@ class CommonVoiceOptions:
     Attributes:
         langs: Language codes, in any order.
         train_sources: Tables that feed ``train``, the first wins a clip.
-        lists: Split -> path pattern with ``{lang}``: that split then holds the clips
-            listed there, from whichever table knows them.
+        lists: Split -> path pattern with ``{lang}``. dev and test then hold the clips
+            listed there, from whichever table knows them; those of train join it
+            with ``utt2source`` "list".
+        train_only_listed: ``train`` holds the listed clips only.
         allow_overlap: Keep speakers and prompts that two splits share.
         workers: Threads that read headers.
     """
@@ -49,6 +52,7 @@ class CommonVoiceOptions:
     langs: Sequence[str]
     train_sources: Sequence[str] = ("train",)
     lists: Mapping[str, str] = field(default_factory=dict)
+    train_only_listed: bool = False
     allow_overlap: bool = False
     workers: int = 8
 
@@ -62,6 +66,8 @@ class CommonVoiceOptions:
                 f"--train_sources: {' '.join(unknown) or 'nothing'} is not among "
                 f"{' '.join(TRAIN_SOURCES)}"
             )
+        if self.train_only_listed and "train" not in self.lists:
+            raise DataError("--train_only_listed true needs a list of train")
 
 
 @dataclass
@@ -123,15 +129,17 @@ def choose_clips(
     tables = _Tables(folder, lang)
     taken: set[str] = set()
     for name in reversed(SPLITS):
-        split = splits[name]
+        split, rows = splits[name], []
+        sources: Sequence[str] = (name,)
+        if name == "train":
+            sources = () if options.train_only_listed else options.train_sources
         if name in options.lists:
             rows = _listed(tables, options.lists[name], name, split)
-        else:
-            rows = []
-            for source in options.train_sources if name == "train" else (name,):
-                clips, bad = tables.read(source)
-                rows += clips
-                split.rejects += bad
+            sources = sources if name == "train" else ()
+        for source in sources:
+            clips, bad = tables.read(source)
+            rows += clips
+            split.rejects += bad
         _add_once(rows, taken, split, name)
     counts = {n: sum(c.lang == lang for c in s.clips) for n, s in splits.items()}
     logging.info("%s: %s", lang, ", ".join(f"{n} {k}" for n, k in counts.items()))
@@ -146,13 +154,12 @@ def _add_once(rows: Iterable[Clip], taken: set[str], split: _Split, name: str) -
             mine[clip.clip] = clip.source
             split.clips.append(clip)
             continue
-        # Tables such as validated repeat the clips of the splits by design.
         if mine.get(clip.clip) == clip.source:
             reason = f"duplicate id: again in {clip.source}.tsv"
-        elif name != "train" or clip.source == "train":
-            reason = f"{EXCLUDED}: the clip is in another split, too"
+        elif clip.clip in mine or (name == "train" and clip.source != "train"):
+            continue  # tables such as validated repeat clips by design
         else:
-            continue
+            reason = f"{EXCLUDED}: the clip is in another split, too"
         split.rejects.append((utterance_id(clip), reason))
 
 
@@ -179,7 +186,7 @@ def _listed(tables: _Tables, pattern: str, name: str, split: _Split) -> list[Cli
         )
     reason = f"{EXCLUDED}: listed in {path.name}, not in this release"
     split.rejects += [(f"{lang}-{clip}", reason) for clip in missing]
-    return [known[clip] for clip in wanted if clip in known]
+    return [replace(known[c], source=LISTED) for c in wanted if c in known]
 
 
 def separate(splits: Mapping[str, _Split], allow_overlap: bool) -> None:

@@ -14,6 +14,11 @@ from espnet2_dq.data.tables import read_lines
 from espnet2_dq.errors import DataError
 
 NEEDED_COLUMNS = ("client_id", "path", "sentence")
+CPC_LISTS = {
+    "train": "{lang}/trainSeqs_1.0_uniform_new_version.txt",
+    "dev": "{lang}/valSeqs_1.0_uniform_new_version.txt",
+    "test": "{lang}/testSeqs_uniform_new_version.txt",
+}
 TABLES = ("train", "dev", "test", "validated", "other", "invalidated")
 
 
@@ -84,6 +89,8 @@ def find_release(corpus: Path, langs: Sequence[str]) -> Path:
 
 def language_folders(release: Path) -> dict[str, Path]:
     """Folders of a release that hold tables, by CommonVoice's language code."""
+    if not release.is_dir():
+        return {}
     return {
         entry.name: entry
         for entry in sorted(release.iterdir())
@@ -210,3 +217,30 @@ def read_clip_list(path: Path) -> list[str]:
     if not ids:
         raise DataError(f"{path}: an empty list; one clip id a line is expected")
     return list(dict.fromkeys(ids))
+
+
+def find_split_lists(folder: Path) -> dict[str, str]:
+    """Path patterns of the lists in a folder, by split.
+
+    Known names are ``<lang>_<split>.txt``, ``<lang>/<split>.txt`` and those of the CPC
+    1-hour splits.
+
+    Raises:
+        DataError: No such folder, or no list in it.
+    """
+    lists = {}
+    for name in CPC_LISTS:
+        for pattern in (
+            f"{{lang}}_{name}.txt",
+            f"{{lang}}/{name}.txt",
+            CPC_LISTS[name],
+        ):
+            if any(folder.glob(pattern.replace("{lang}", "*"))):
+                lists[name] = str(folder / pattern)
+                break
+    if not lists:
+        raise DataError(
+            f"{folder}: no clip lists; expected <lang>_<split>.txt, "
+            f"<lang>/<split>.txt, or as in the CPC splits {CPC_LISTS['train']}, ..."
+        )
+    return lists

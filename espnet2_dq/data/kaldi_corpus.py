@@ -9,7 +9,7 @@ are cut into files of their own.
 import fnmatch
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from espnet2_dq.data.ctm import PhoneSegment, read_ctm
 from espnet2_dq.data.cut import Source, cut_all, read_segments
 from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
 from espnet2_dq.data.probing import ProbeCache, probe_all
-from espnet2_dq.data.rejects import Reject
+from espnet2_dq.data.rejects import EXCLUDED, Reject
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.errors import DataError
 
@@ -33,10 +33,12 @@ class KaldiCorpusOptions:
 
     Attributes:
         lang: Language of sets without ``utt2lang``; ``""`` is not given.
+        langs: Languages to keep; none means all. One alone serves as ``lang``, too.
         workers: Threads that read headers.
     """
 
     lang: str = ""
+    langs: Sequence[str] = ()
     workers: int = 8
 
 
@@ -105,6 +107,10 @@ def read_foreign(
     tables = {"utt2spk": speakers, "utt2lang": langs}
     rejects += _inconsistent(sources, tables, text)
     usable = {u: s for u, s in sources.items() if all(u in t for t in tables.values())}
+    if options.langs:
+        other = [u for u in usable if langs[u] not in options.langs]
+        rejects += [(u, f"{EXCLUDED}: language '{langs[u]}' not asked") for u in other]
+        usable = {u: s for u, s in usable.items() if langs[u] in options.langs}
     paths, cut_rejects = cut_all(usable, audio_out)
     rejects += cut_rejects
     headers = probe_all(
@@ -201,8 +207,9 @@ def _read_languages(
     """``utt2lang``, or one language for all."""
     table = _read_sorted(path / "utt2lang")
     if table is None:
-        lang = options.lang or UNDETERMINED
-        if not options.lang:
+        lang = options.lang or (options.langs[0] if len(options.langs) == 1 else "")
+        if not lang:
+            lang = UNDETERMINED
             logging.warning(
                 "%s: no utt2lang and no --lang: language '%s' (phonemes will need a "
                 "real code)",

@@ -10,7 +10,7 @@ from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
 from espnet2_dq.errors import DataError
 
 # Sources whose transcripts volunteers have confirmed (commonvoice.py, utt2source).
-TRUSTED_SOURCES = ("train", "dev", "test", "validated")
+TRUSTED_SOURCES = ("train", "dev", "test", "validated", "list")
 
 
 def labelled(directory: KaldiDir, name: str) -> list[Utterance]:
