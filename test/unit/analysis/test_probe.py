@@ -36,6 +36,7 @@ def test_features_without_information_give_the_majority() -> None:
     assert accuracy(0.0) == pytest.approx(majority, abs=0.03)
 
 
+@pytest.mark.slow  # importing scikit-learn
 def test_agrees_with_scikit_learn() -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = classes(3000, spread=0.8)
