@@ -45,6 +45,6 @@ def run_command(name: str, work: Callable[[], None]) -> int:
     try:
         work()
     except DQError as error:
-        logging.error("%s: error: %s", name, error)
+        print(f"{name}: error: {error}", file=sys.stderr)
         return 1
     return 0
