@@ -44,8 +44,7 @@ def save_figure(figure: Figure, path: Path | str) -> None:
     vector = Path(path).suffix == ".svg"
     metadata = {"Date": None} if vector else {"Software": None}
     # text stays text, in the reader's own font; ids do not change from run to run
-    style = {"svg.hashsalt": "espnet2_dq", "svg.fonttype": "none"}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context({"svg.hashsalt": "dq", "svg.fonttype": "none"}):
         figure.savefig(path, dpi=110, metadata=metadata)
 
 
