@@ -66,8 +66,8 @@ def probe(path: Path | str) -> AudioInfo:
     path = Path(path)
     try:
         size = path.stat().st_size
-    except OSError as error:
-        raise AudioError(path, f"missing file: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+        raise AudioError(path, f"missing file: {_why(error)}") from error
     if size == 0:
         raise AudioError(path, "empty file: 0 bytes")
     try:
@@ -80,6 +80,11 @@ def probe(path: Path | str) -> AudioInfo:
     if info.frames <= 0 or info.samplerate <= 0:
         raise AudioError(path, "no samples: the header says 0")
     return AudioInfo(info.samplerate, info.channels, info.frames)
+
+
+def _why(error: Exception) -> str:
+    """The words of the system without the path, which the message has already."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _check_wav_size(path: Path, header_log: str) -> None:

@@ -61,19 +61,25 @@ class ProbeCache:
         """The header of a file, or why it cannot be used."""
         try:
             status = os.stat(path)
-        except OSError as error:
-            return AudioError(path, f"missing file: {error.strerror}")
+        except (OSError, ValueError):
+            return self._fresh(path)
         key = (status.st_size, status.st_mtime_ns)
         entry = self.entries.get(path)
         if entry is not None and entry[:2] == key:
             return entry[2]
+        info = self._fresh(path)
+        if isinstance(info, AudioInfo):
+            self.entries[path] = (*key, info)
+            self.changed = True
+        return info
+
+    @staticmethod
+    def _fresh(path: str) -> AudioInfo | AudioError:
+        """Probe now; the error is returned, for it becomes a reject."""
         try:
-            info = probe(path)
+            return probe(path)
         except AudioError as error:
             return error
-        self.entries[path] = (*key, info)
-        self.changed = True
-        return info
 
     def save(self) -> None:
         """Write the file atomically if anything is new."""

@@ -70,6 +70,8 @@ def read_table(
         key, value = split_line(line)
         if not key:
             raise DataError(f"{where}: empty line; remove it")
+        if key.split() != [key]:
+            raise DataError(f"{where}: id {key!r} holds a blank of Unicode; rename it")
         if not value and not allow_empty:
             raise DataError(
                 f"{where}: '{key}' has no value; write '{key} <value>' or remove it"
@@ -115,8 +117,11 @@ def write_table(path: Path | str, table: Mapping[str, str]) -> None:
 
 
 def _table_line(path: Path | str, key: str, value: str) -> str:
-    """One checked line; order of code points equals order of UTF-8 bytes."""
-    if not key or any(blank in key for blank in " \t\r\n"):
+    """One checked line; order of code points equals order of UTF-8 bytes.
+
+    ESPnet's reader splits lines at any blank of Unicode, so no key may hold one.
+    """
+    if key.split() != [key]:
         raise DataError(f"{path}: key {key!r} is empty or holds a blank; rename it")
     if "\n" in value or "\r" in value:
         raise DataError(f"{path}: value of '{key}' holds a line end: {value!r}")

@@ -55,6 +55,7 @@ def test_unusable_files_say_why(tmp_path):
     )
     for name, kind in {
         "missing.wav": "missing file",
+        "zero\0byte.wav": "missing file",
         "empty.wav": "empty file",
         "noise.mp3": "unreadable",
         "zero.wav": "no samples",

@@ -27,6 +27,7 @@ def test_byte_order_mark_is_not_part_of_the_first_key(tmp_path):
         (b"u1 a\nu2 b\nu1 c\n", [":3:", "'u1'", "line 1", "keep one"]),
         (b"u1 a\n\nu2 b\n", [":2:", "empty line", "remove"]),
         (b"u1 a\nu2\n", [":2:", "'u2' has no value", "write"]),
+        ("u1 a\nu\u00a02 b\n".encode(), [":2:", "blank of Unicode", "rename"]),
         (b"u1 a\nu2 \xff\xfe\n", [":2:", "not UTF-8", "iconv"]),
     ],
 )
@@ -58,7 +59,15 @@ def test_written_in_c_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"": "x"}, {"a b": "x"}, {"a\n": "x"}, {"a": "x\ny"}, {"a": "x\ry"}]
+    "bad",
+    [
+        {"": "x"},
+        {"a b": "x"},
+        {"a\n": "x"},
+        {"a\u00a0": "x"},
+        {"a": "x\ny"},
+        {"a": "x\ry"},
+    ],
 )
 def test_unwritable_keys_and_values(tmp_path, bad):
     with pytest.raises(DataError):
