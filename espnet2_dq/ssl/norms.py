@@ -102,9 +102,11 @@ def masked_group_norm(
     mean = split.sum((1, 3), keepdim=True) / count
     centred = zero_padding((split - mean).view(batch, frames, dim), pad_mask)
     split = centred.view(batch, frames, groups, dim // groups)
-    variance = split.square().sum((1, 3), keepdim=True) / count
-    normed = (split * torch.rsqrt(variance + eps)).view(batch, frames, dim)
-    return zero_padding(torch.addcmul(bias, normed, weight), pad_mask)
+    # the norm instead of a sum of squares: no temporary of the size of x
+    length = torch.linalg.vector_norm(split, dim=(1, 3), keepdim=True)
+    scale = torch.rsqrt(length.square() / count + eps) * weight.view(groups, -1)
+    out = torch.addcmul(bias.view(groups, -1), split, scale)
+    return zero_padding(out.view(batch, frames, dim), pad_mask)
 
 
 def l2_norm(x: torch.Tensor, eps: float = 1e-12) -> torch.Tensor:

@@ -16,8 +16,8 @@ from espnet2_dq.errors import ConfigError
 from espnet2_dq.ssl.norms import masked_group_norm
 
 # Rows per block of the distance matrix: keeps it small beside the features
-# (2048 x 174 float32 = 1.4 MB) while a matmul of this size still runs at full speed.
-BLOCK_ROWS = 2048
+# (1024 x 174 float32 = 0.7 MB) while a matmul of this size still runs at full speed.
+BLOCK_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class _Assign(torch.autograd.Function):
     """Assignment, straight-through and both k-means terms in one node.
 
     Written by hand because the gradient of ``||sg(e) - q||^2 + gamma ||e - sg(q)||^2``
-    has a closed form: nothing but ``e``, the codes and the codewords stay alive.
+    has a closed form: only ``e`` and the codes wait for the backward pass, and nothing
+    but the results is larger than a block of rows. Codewords are looked up again there,
+    which costs less than keeping them.
     """
 
     @staticmethod
@@ -118,9 +120,10 @@ class _Assign(torch.autograd.Function):
         squared = encoded.new_empty(encoded.shape[0])
         for start in range(0, encoded.shape[0], BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            squared[rows] = (encoded[rows] - quantized[rows]).square().sum((1, 2))
-        ctx.save_for_backward(encoded, quantized, codes)
-        ctx.gamma, ctx.clusters = gamma, codebook.shape[1]
+            difference = encoded[rows] - quantized[rows]
+            squared[rows] = torch.linalg.vector_norm(difference, dim=(1, 2)).square_()
+        ctx.save_for_backward(encoded, codebook, codes)
+        ctx.gamma = gamma
         ctx.mark_non_differentiable(codes)
         return quantized, codes, squared * (1.0 + gamma)
 
@@ -129,22 +132,43 @@ class _Assign(torch.autograd.Function):
     def backward(  # type: ignore[override]
         ctx: Any, grad_q: torch.Tensor, _codes: Any, grad_items: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
-        encoded, quantized, codes = ctx.saved_tensors
-        groups, dim = encoded.shape[1:]
+        encoded, codebook, codes = ctx.saved_tensors
+        groups, clusters, dim = codebook.shape
         grad_encoded = torch.empty_like(encoded)
-        grad_codebook = encoded.new_zeros(groups * ctx.clusters, dim)
-        shift = torch.arange(groups, device=codes.device) * ctx.clusters
+        grad_codebook = encoded.new_zeros(groups * clusters, dim)
+        shift = torch.arange(groups, device=codes.device) * clusters
         for start in range(0, encoded.shape[0], BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            pull = encoded[rows] - quantized[rows]
+            pull = grad_encoded[rows]  # a view: written in place, block by block
+            torch.sub(encoded[rows], look_up(codes[rows], codebook), out=pull)
             pull *= 2.0 * grad_items[rows, None, None]
             # first term: codewords move to their items
             chosen = (codes[rows] + shift).reshape(-1)
             grad_codebook.index_add_(0, chosen, pull.view(-1, dim), alpha=-1.0)
             # second term moves the projection; grad_q passes straight through
-            torch.add(grad_q[rows], pull, alpha=ctx.gamma, out=grad_encoded[rows])
-        grad_codebook = grad_codebook.view(groups, ctx.clusters, dim)
-        return grad_encoded, grad_codebook, None
+            pull.mul_(ctx.gamma).add_(grad_q[rows])
+        return grad_encoded, grad_codebook.view_as(codebook), None
+
+
+def assign(
+    encoded: torch.Tensor, codebook: torch.Tensor, gamma: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Nearest codewords, straight-through (R10), with both terms of Eq. 6.
+
+    Args:
+        encoded: ``(N, G, d)`` float32.
+        codebook: ``(G, V, d)`` float32.
+        gamma: Weight of the second term.
+
+    Returns:
+        Codewords ``(N, G, d)`` whose gradient goes to ``encoded``; codes ``(N, G)``
+        int64; and ``(N,)`` the loss of every item, summed over the channels, whose
+        first term reaches only ``codebook`` and second only ``encoded``.
+    """
+    quantized, codes, items = _Assign.apply(  # type: ignore[no-untyped-call]
+        encoded, codebook, gamma
+    )
+    return quantized, codes, items
 
 
 class OnlineKMeans(nn.Module):
@@ -250,9 +274,7 @@ class OnlineKMeans(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             encoded = self.encode(features, valid)
             split = encoded.reshape(-1, self.groups, self.dim // self.groups)
-            quantized, codes, items = _Assign.apply(  # type: ignore[no-untyped-call]
-                split, self.codebook.float(), self.gamma
-            )
+            quantized, codes, items = assign(split, self.codebook.float(), self.gamma)
             quantized = quantized.view(features.shape)
             codes = codes.view(*features.shape[:-1], self.groups)
             items = items.view(features.shape[:-1])

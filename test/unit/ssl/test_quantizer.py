@@ -1,11 +1,16 @@
+import itertools
+import warnings
+
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from espnet2_dq.errors import ConfigError
 from espnet2_dq.ssl.quantizer import (
     BLOCK_ROWS,
     OnlineKMeans,
+    assign,
     code_usage,
     nearest_codes,
     perplexity,
@@ -93,6 +98,21 @@ def test_blocks_do_not_change_the_result():
     expected = torch.autograd.grad(kmeans, quantizer.codebook)[0]
     torch.testing.assert_close(grads, expected)
     torch.testing.assert_close(out.quantized, everything)
+
+
+def test_step_needs_little_memory():
+    # frames x codes x dim would be 128 times the features, all distances 8 times (T26)
+    features = torch.randn(8192, 2, 16, requires_grad=True)
+    codebook = torch.randn(2, 64, 16, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+            quantized, _, items = assign(features, codebook, GAMMA)
+            (quantized.sum() + items.mean()).backward()
+    events = [e for e in run.profiler.kineto_results.events() if e.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    peak = max(itertools.accumulate(event.nbytes() for event in events))
+    assert peak < 4 * features.nbytes
 
 
 def test_projection_is_a_grouped_convolution(batch):
