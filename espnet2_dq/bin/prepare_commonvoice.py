@@ -12,7 +12,7 @@ from espnet2_dq.data.commonvoice import (
     CommonVoiceOptions,
     prepare_commonvoice,
 )
-from espnet2_dq.data.commonvoice_release import find_split_lists
+from espnet2_dq.data.commonvoice_release import find_release, find_split_lists
 from espnet2_dq.data.kaldi_dir import KaldiDir
 from espnet2_dq.data.probing import ProbeCache
 from espnet2_dq.data.sets import write_sets
@@ -35,6 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     add(
         "--split_lists",
+        "--cpc_lists",
         default="",
         help="folder of clip lists: <lang>_<split>.txt, <lang>/<split>.txt or the CPC "
         "1-hour splits as unpacked. Lists replace dev and test; the clips of train's "
@@ -96,9 +97,10 @@ def main(argv: list[str] | None = None) -> int:
             workers=args.nj,
         )
         cache = ProbeCache(args.out / ".probe_cache.tsv")
-        sets = prepare_commonvoice(args.corpus, options, cache)
+        release = find_release(args.corpus, options.langs)
+        sets = prepare_commonvoice(release, options, cache)
         write_finetune_ids(sets["train"], args.out / "finetune_ids.txt")
-        write_sets(sets, args.out, args.max_reject_ratio)
+        write_sets(sets, args.out, args.max_reject_ratio, release.name)
 
     return run_command("prepare_commonvoice", work)
 

@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         cache = ProbeCache(args.out / ".probe_cache.tsv")
         sets = prepare_kaldi(args.data_root, args.out, options, cache)
-        write_sets(sets, args.out, args.max_reject_ratio)
+        write_sets(sets, args.out, args.max_reject_ratio, str(args.data_root))
 
     return run_command("prepare_kaldi", work)
 

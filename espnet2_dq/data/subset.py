@@ -1,8 +1,8 @@
 """Stage 8: a labelled subset of the training set for fine-tuning."""
 
 import fnmatch
+import hashlib
 import logging
-import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -65,17 +65,18 @@ def spread_over_speakers(
 ) -> list[Utterance]:
     """Order utterances in rounds, one of each speaker a round, both shuffled.
 
-    The order depends on the seed only, so a smaller subset is the beginning of a
-    larger one.
+    The place of a speaker or utterance follows from its id and the seed alone: a
+    smaller subset is the beginning of a larger one, and an utterance that another
+    filter drops leaves the order of the others as it was.
     """
-    rng = random.Random(f"{seed}-{lang}")
+
+    def place(name: str) -> bytes:
+        return hashlib.blake2b(f"{seed} {lang} {name}".encode()).digest()
+
     by_speaker: dict[str, list[Utterance]] = {}
-    for utterance in sorted(utterances, key=lambda u: u.utt):
+    for utterance in sorted(utterances, key=lambda u: place(u.utt)):
         by_speaker.setdefault(utterance.speaker, []).append(utterance)
-    queues = [by_speaker[speaker] for speaker in sorted(by_speaker)]
-    rng.shuffle(queues)
-    for queue in queues:
-        rng.shuffle(queue)
+    queues = [by_speaker[speaker] for speaker in sorted(by_speaker, key=place)]
     rounds = max((len(queue) for queue in queues), default=0)
     return [q[turn] for turn in range(rounds) for q in queues if turn < len(q)]
 

@@ -82,7 +82,7 @@ def test_clip_lists_reach_the_subset(tmp_path, capsys):
         (lists / f"es_{split}.txt").write_text("\n".join(ids[:2]) + "\n")
     data = tmp_path / "data"
     options = ["--corpus", tmp_path / "cv", "--langs", "es", "--out", data]
-    assert run(prepare_commonvoice, *options, "--split_lists", lists) == 0
+    assert run(prepare_commonvoice, *options, "--cpc_lists", lists) == 0
     assert len(KaldiDir.read(data / "test")) == 2
     given = ["--data", data / "train", "--out", tmp_path / "ft"]
     assert run(subset, *given, "--list", data / "finetune_ids.txt") == 0
@@ -115,6 +115,21 @@ def test_kaldi_tree_through_check_and_filter(tmp_path):
     assert len(KaldiDir.read(dump / "test_a")) == 6
     assert run(filter_data, *given, *check, "--filter_test", "true") == 0
     assert len(KaldiDir.read(dump / "test_a")) == 5
+
+
+def test_sets_of_another_corpus_do_not_stay(tmp_path):
+    data = tmp_path / "data"
+    tree = make_kaldi_tree(tmp_path / "a", sets=("train", "dev", "test", "test_b"))
+    assert run(prepare_kaldi, "--data_root", tree, "--out", data) == 0
+    assert json.loads((data / "corpus.json").read_text()) == {"source": str(tree)}
+    (data / "test").mkdir(exist_ok=True)
+    (data / "test" / "notes.md").write_text("mine")
+    (data / "other").mkdir()
+    tree = make_kaldi_tree(tmp_path / "b", sets=("train", "dev", "test_c"))
+    assert run(prepare_kaldi, "--data_root", tree, "--out", data) == 0
+    names = sorted(p.name for p in data.iterdir() if p.is_dir())
+    assert names == ["dev", "other", "test", "test_c", "train"]
+    assert [p.name for p in (data / "test").iterdir()] == ["notes.md"]
 
 
 def test_too_many_rejects_stop_after_writing_the_list(tmp_path, capsys):

@@ -36,6 +36,13 @@ def test_order_depends_on_the_seed_and_not_on_the_input_order():
     )
 
 
+def test_an_utterance_less_leaves_the_order_of_the_others():
+    order = spread_over_speakers(rows(speakers=(1,) * 8), 0, "es")
+    dropped = order[3]
+    rest = [u for u in rows(speakers=(1,) * 8) if u != dropped]
+    assert spread_over_speakers(rest, 0, "es") == [u for u in order if u != dropped]
+
+
 def test_minutes_are_never_exceeded_and_missed_by_less_than_one_utterance():
     chosen = take_minutes([*rows(), *rows("fr")], 0.55, seed=0)
     for lang in ("es", "fr"):
