@@ -104,7 +104,7 @@ class CTCModel(ESPnetASRModel):
         """Whether only the head trains now; evaluation does not ask."""
         return self.training and bool(self.num_updates < self.conf.freeze_updates)
 
-    def on_update(self) -> None:
+    def on_update(self, _optimizer: torch.optim.Optimizer | None = None) -> None:
         """Count a real optimizer step; the optimizer's post-step hook calls it."""
         self.num_updates += 1
 
@@ -143,9 +143,9 @@ class CTCModel(ESPnetASRModel):
             Loss; statistics ``loss`` (per utterance of this batch), ``blank_ratio``
             (share of frames whose best token is blank), ``impossible`` (share of
             utterances with too few frames; they add 0), ``ter`` (greedy token error
-            rate; evaluation only, else nan) and ``frozen`` (1 while only the head
-            trains); and the weight: utterances in training, reference tokens in
-            evaluation, which makes ``ter`` the rate of the whole set.
+            rate; in training with masks and dropout) and ``frozen`` (1 while only
+            the head trains); and the weight: utterances in training, reference
+            tokens in evaluation, which makes ``ter`` the rate of the whole set.
         """
         frames, lengths = self._encode(speech, speech_lengths, span_mask, channel_mask)
         frames = nn.functional.dropout(frames, self.conf.final_dropout, self.training)
@@ -158,11 +158,8 @@ class CTCModel(ESPnetASRModel):
             stats |= self._statistics(logits, lengths, text, text_lengths)
         weight = utterances if self.training else max(1, int(text_lengths.sum()))
         if totals is not None and self.training:
-            loss = (
-                total
-                / totals[-1].to(total)
-                * (1.0 if loss_scale is None else loss_scale)
-            )
+            loss = total / totals[-1].to(total)
+            loss = loss if loss_scale is None else loss * loss_scale.to(loss)
         return force_gatherable((loss, stats, weight), speech.device)
 
     def encode(
@@ -245,9 +242,7 @@ class CTCModel(ESPnetASRModel):
         valid = torch.arange(best.size(1), device=best.device) < lengths[:, None]
         blanks = ((best == BLANK_ID) & valid).sum() / valid.sum().clamp(min=1)
         impossible = required_frames(text, text_lengths) > lengths
-        errors = float("nan")
-        if not self.training:
-            errors = _token_errors(best, lengths, text, text_lengths)
+        errors = _token_errors(best, lengths, text, text_lengths)
         return {
             "blank_ratio": blanks,
             "impossible": impossible.float().mean(),

@@ -13,6 +13,9 @@ from espnet2_dq.data.tables import read_table, write_table
 from espnet2_dq.encoder.frame_grid import SAMPLE_RATE_HZ, FrameGrid
 from espnet2_dq.errors import DataError
 
+# Not the root logger: its first use would configure logging before ESPnet does.
+logger = logging.getLogger(__name__)
+
 TARGETS = "text.int"
 _FILES = ("wav.scp", "utt2num_samples", "utt2lang")
 
@@ -133,9 +136,9 @@ def _possible(target: list[int], samples: int, subsample: int) -> bool:
 
 
 def _log(source: Path, report: SetReport) -> None:
-    logging.info("%s: %s", source, report)
+    logger.info("%s: %s", source, report)
     if report.impossible:
-        logging.warning(
+        logger.warning(
             "%s: CTC cannot emit the targets of %d utterances (first '%s'): they add"
             " no gradient; lower model_conf.subsample or filter fast speech out",
             source,

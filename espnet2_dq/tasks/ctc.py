@@ -13,7 +13,9 @@ from espnet2_dq.asr.build import build_ctc_model, token_list
 from espnet2_dq.asr.ctc_model import CTCModel
 from espnet2_dq.asr.init import RANDOM, initialise, resolve_architecture
 from espnet2_dq.asr.tokens import tokens_sha256
-from espnet2_dq.tasks.base import DQTask
+from espnet2_dq.data.batches import BalancedPlan
+from espnet2_dq.errors import ConfigError
+from espnet2_dq.tasks.base import SAMPLE_RATE_HZ, DQTask
 from espnet2_dq.tasks.trainer import DQTrainer
 
 
@@ -87,6 +89,11 @@ class CTCTask(DQTask):
         """Settle the architecture before ESPnet builds anything, then train."""
         if args is None:
             args = cls.get_parser().parse_args(cmd)
+        if args.crop_seconds is not None:
+            raise ConfigError(
+                f"crop_seconds: {args.crop_seconds}; a crop would cut the speech but"
+                " not its transcript: remove the key"
+            )
         for key, value in resolve_architecture(
             vars(args), args.init, args.architecture
         ).items():
@@ -111,6 +118,22 @@ class CTCTask(DQTask):
     def mask_config(cls, args: Namespace, name: str, train: bool) -> Any:
         """Masks are for training only: validation measures the plain model."""
         return super().mask_config(args, name, train) if train else None
+
+    @classmethod
+    def _training_plan(
+        cls, args: Namespace, lengths: dict[str, int], batch_samples: int
+    ) -> BalancedPlan:
+        """Balanced batches; they grow where an utterance would not fit into one."""
+        longest = max(lengths, key=lambda utt: lengths[utt])
+        needed = lengths[longest] * args.dq_world_size
+        if needed > batch_samples:
+            logging.warning(
+                "batch_seconds: raised from %g to %.1f, utterance %s is that long",
+                batch_samples / SAMPLE_RATE_HZ,
+                needed / SAMPLE_RATE_HZ,
+                longest,
+            )
+        return super()._training_plan(args, lengths, max(batch_samples, needed))
 
     @classmethod
     def build_model(cls, args: Namespace) -> CTCModel:
