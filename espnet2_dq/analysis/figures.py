@@ -6,7 +6,7 @@ matplotlib with the Agg backend, without pyplot: no window, no global state, no 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -38,14 +38,25 @@ _NOT_CURVES = ("loss_scale",)
 Records = Sequence[Mapping[str, Any]]
 
 
-def save_figure(figure: Figure, path: Path | str) -> None:
-    """Write as the suffix says (png, svg); the same figure gives the same bytes."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    vector = Path(path).suffix == ".svg"
+def save_figure(
+    figure: Figure, target: Path | str | BinaryIO, *, vector: bool | None = None
+) -> None:
+    """Write PNG or SVG; the same figure gives the same bytes.
+
+    Args:
+        figure: What to write.
+        target: File, whose suffix decides unless ``vector`` does, or a stream.
+        vector: True for SVG.
+    """
+    if isinstance(target, str | Path):
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+        vector = Path(target).suffix == ".svg" if vector is None else vector
     metadata = {"Date": None} if vector else {"Software": None}
     # text stays text, in the reader's own font; ids do not change from run to run
     with matplotlib.rc_context({"svg.hashsalt": "dq", "svg.fonttype": "none"}):
-        figure.savefig(path, dpi=110, metadata=metadata)
+        figure.savefig(
+            target, dpi=110, metadata=metadata, format="svg" if vector else "png"
+        )
 
 
 def _figure(width: float, height: float) -> Figure:
