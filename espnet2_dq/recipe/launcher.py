@@ -20,15 +20,17 @@ from typing import IO
 
 from espnet2_dq.errors import ConfigError
 from espnet2_dq.recipe.processes import (
+    caught_signals,
     end_trees,
     exit_code,
     last_lines,
-    on_signals,
     spawn,
 )
 
 POLL_S = 0.05
-USAGE = "[--gpu N] [--max-jobs-run N] [--option VALUE]... [JOB=1:N] LOG command [arg]..."
+USAGE = (
+    "[--gpu N] [--max-jobs-run N] [--option VALUE]... [JOB=1:N] LOG command [arg]..."
+)
 _ARRAY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([0-9]+)(?::([0-9]+))?")
 
 
@@ -76,7 +78,8 @@ def parse(words: Sequence[str]) -> Request:
     while words and words[0].startswith("-"):
         if len(words) < 2:
             raise ConfigError(f"option {words[0]} has no value; usage: {USAGE}")
-        options[words.pop(0).lstrip("-").replace("_", "-")] = words.pop(0)
+        name = words.pop(0).lstrip("-").replace("_", "-")
+        options[name] = words.pop(0)
     array = _ARRAY.fullmatch(words[0]) if words else None
     variable, first, last = "", 1, 1
     if array:
@@ -87,7 +90,9 @@ def parse(words: Sequence[str]) -> Request:
         raise ConfigError(f"a log and a command are needed; usage: {USAGE}")
     log, *command = words
     if last < first or first < 1:
-        raise ConfigError(f"{variable}={first}:{last}: must start at 1 and not end below")
+        raise ConfigError(
+            f"{variable}={first}:{last}: must start at 1 and not end below"
+        )
     if last > first and variable not in log:
         raise ConfigError(f"log {log} must contain {variable}: each job has its own")
     return Request(
@@ -145,15 +150,12 @@ def run(request: Request) -> int:
     waiting = list(range(request.first, request.last + 1))
     running: list[Job] = []
     failed: dict[Path, int] = {}
-    stopped: list[int] = []
-
-    def stop(signum: int) -> None:
-        stopped.append(signum)
-        end_trees([job.process for job in running], signum)
-
-    with on_signals(stop):
-        while (waiting and not stopped) or running:
-            while waiting and not stopped and len(running) < limit:
+    with caught_signals() as signals:
+        while waiting or running:
+            if signals:
+                waiting.clear()
+                end_trees([job.process for job in running], signals[0])
+            while waiting and len(running) < limit:
                 if len(free_gpus) < request.gpus:
                     break
                 gpus, free_gpus = free_gpus[: request.gpus], free_gpus[request.gpus :]
@@ -165,7 +167,7 @@ def run(request: Request) -> int:
                 code = _finish(job)
                 if code:
                     failed[job.log] = code
-    return _verdict(request, failed, stopped)
+    return 128 + signals[0] if signals else _verdict(request, failed)
 
 
 def _start(request: Request, number: int, gpus: Sequence[str]) -> Job:
@@ -187,17 +189,14 @@ def _finish(job: Job) -> int:
     """Close the log with the line that scripts look for; return the exit code."""
     code = exit_code(job.process.wait())
     seconds = time.monotonic() - job.started
-    job.stream.write(
-        f"# Ended (code {code}) at {_now()}, elapsed time {seconds:.0f} seconds\n"
-        .encode()
-    )
+    end = f"# Ended (code {code}) at {_now()}, elapsed time {seconds:.0f} seconds\n"
+    job.stream.write(end.encode())
     job.stream.close()
     return code
 
 
-def _verdict(request: Request, failed: dict[Path, int], stopped: list[int]) -> int:
-    if stopped:
-        return 128 + stopped[0]
+def _verdict(request: Request, failed: dict[Path, int]) -> int:
+    """Say what failed; 0, the code that all failed jobs share, or 1."""
     if not failed:
         return 0
     total = request.last - request.first + 1

@@ -142,13 +142,17 @@ def clear_way(
     ended = mark.exists()
     moved = None
     if directory.exists() and (ended or not same):
-        number = 1
-        while (moved := Path(f"{directory}.old-{number}")).exists():
-            number += 1
-        directory.rename(moved)
+        moved = directory.rename(_free_name(directory))
     attempt.parent.mkdir(parents=True, exist_ok=True)
     attempt.write_text(identity, encoding="utf-8")
     return moved
+
+
+def _free_name(directory: Path) -> Path:
+    number = 1
+    while (name := Path(f"{directory}.old-{number}")).exists():
+        number += 1
+    return name
 
 
 def _difference(then: dict[str, str], now: dict[str, str]) -> str:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -77,15 +77,20 @@ def _signal_session(child: subprocess.Popen[bytes], signum: int) -> None:
 
 
 @contextlib.contextmanager
-def on_signals(action: Callable[[int], None]) -> Iterator[None]:
-    """Call ``action(signum)`` on SIGINT, SIGTERM and SIGHUP inside the block."""
+def caught_signals() -> Iterator[list[int]]:
+    """Collect SIGINT, SIGTERM and SIGHUP in a list for the loop in the block to see.
+
+    The handler does nothing else: waiting for a child in it would dead-lock when
+    the signal comes while the loop asks for the state of that very child.
+    """
+    caught: list[int] = []
 
     def handler(signum: int, _frame: FrameType | None) -> None:
-        action(signum)
+        caught.append(signum)
 
     previous = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
-        yield
+        yield caught
     finally:
         for number, old in previous.items():
             signal.signal(number, old)

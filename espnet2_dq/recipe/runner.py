@@ -1,5 +1,6 @@
 """Run one stage's command: log, echo, time, end cleanly on a signal."""
 
+import contextlib
 import os
 import resource
 import select
@@ -11,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet2_dq.recipe.processes import (
+    caught_signals,
     end_trees,
     exit_code,
     last_lines,
-    on_signals,
     spawn,
 )
 
 FOLLOW_EVERY_S = 30.0
+POLL_S = 0.05
 SHOWN_WIDTH = 200
 
 
@@ -58,19 +60,16 @@ def run_logged(command: Sequence[str], log: Path, *, launched: bool) -> Result:
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     started, cpu = time.monotonic(), _cpu_seconds()
-    child = spawn(command, output=None if launched else subprocess.PIPE)
-    signalled: list[int] = []
-
-    def stop(signum: int) -> None:
-        signalled.append(signum)
-        end_trees([child], signum)
-
-    with on_signals(stop):
-        if launched:
-            _follow(child, log)
-        else:
-            _tee(child, log)
-    code = 128 + signalled[0] if signalled else exit_code(child.wait())
+    with caught_signals() as signals:
+        child = spawn(command, output=None if launched else subprocess.PIPE)
+        echo = _Follow(log) if launched else _Tee(child, log)
+        with contextlib.closing(echo):
+            while not signals and echo.step():
+                if launched and child.poll() is not None:
+                    break
+        if signals:
+            end_trees([child], signals[0])
+        code = 128 + signals[0] if signals else exit_code(child.wait())
     return Result(code, time.monotonic() - started, _cpu_seconds() - cpu)
 
 
@@ -96,29 +95,51 @@ def _cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _tee(child: "subprocess.Popen[bytes]", log: Path) -> None:
+class _Tee:
     """Copy the child's output to the log and to our stdout as it comes."""
-    assert child.stdout is not None
-    descriptor = child.stdout.fileno()
-    with log.open("wb") as stream:
-        while block := os.read(descriptor, 65536):
-            stream.write(block)
-            stream.flush()
-            sys.stdout.buffer.write(block)
-            sys.stdout.buffer.flush()
+
+    def __init__(self, child: "subprocess.Popen[bytes]", log: Path) -> None:
+        assert child.stdout is not None
+        self.source = child.stdout
+        self.log = log.open("wb")
+
+    def step(self) -> bool:
+        """Copy what has come; ``False`` at the end of the output."""
+        ready, _, _ = select.select([self.source], [], [], POLL_S)
+        if not ready:
+            return True
+        block = os.read(self.source.fileno(), 65536)
+        self.log.write(block)
+        self.log.flush()
+        sys.stdout.buffer.write(block)
+        sys.stdout.buffer.flush()
+        return bool(block)
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.source.close()
+        self.log.close()
 
 
-def _follow(child: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait for the child; show the newest line of its log now and then."""
-    first = Path(str(log).replace("JOB", "1"))
-    shown = ""
-    deadline = time.monotonic() + FOLLOW_EVERY_S
-    while child.poll() is None:
-        select.select([], [], [], 0.1)
-        if time.monotonic() < deadline:
-            continue
-        deadline = time.monotonic() + FOLLOW_EVERY_S
-        line = "".join(last_lines(first, 1))[:SHOWN_WIDTH]
-        if line and line != shown:
+class _Follow:
+    """Show the newest line of a log that somebody else writes, now and then."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = Path(str(log).replace("JOB", "1"))
+        self.shown = ""
+        self.deadline = time.monotonic() + FOLLOW_EVERY_S
+
+    def step(self) -> bool:
+        """Wait a little; the launcher's end is seen elsewhere."""
+        time.sleep(POLL_S)
+        if time.monotonic() < self.deadline:
+            return True
+        self.deadline = time.monotonic() + FOLLOW_EVERY_S
+        line = "".join(last_lines(self.log, 1)).split(" INFO: ")[-1][:SHOWN_WIDTH]
+        if line and line != self.shown and not line.startswith("#"):
             print(f"  ... {line}", flush=True)
-            shown = line
+            self.shown = line
+        return True
+
+    def close(self) -> None:
+        """Nothing is held open."""

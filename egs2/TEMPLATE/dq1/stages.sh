@@ -60,6 +60,8 @@ set_paths() {
     if [ "${opt[init]}" = random ]; then asr+=_random; fi
     finetune=${exp}/finetune_${asr} decode=${exp}/decode_${asr}
     score=${exp}/score_${asr}
+    device=cpu
+    if [ "${opt[ngpu]}" -gt 0 ]; then device=cuda; fi
     read -ra langs <<<"${opt[langs]}"
     read -ra pretrain_args <<<"${opt[pretrain_args]}"
     read -ra finetune_args <<<"${opt[finetune_args]}"
@@ -212,6 +214,17 @@ stage_pretrain() {
         "${probe[@]}" "${training[@]}" "${pretrain_args[@]}"
 }
 
+stage_analyse() {
+    find_sets
+    input_data "${dump}/${tests[0]}"
+    input "${exp}/pretrain"/{latest.pth,config.yaml}
+    output "${exp}/analysis/metrics.json"
+    on_cluster "${cuda_cmd}" "${exp}/analysis/analyse.log"
+    run_stage 07_analyse "${exp}" python -m espnet2_dq.bin.analyse \
+        --exp "${exp}/pretrain" --data_dir "${dump}/${tests[0]}" \
+        --out "${exp}/analysis" --device "${device}"
+}
+
 # ---------------------------------------------------------------- fine-tuning (8-9)
 
 stage_subset() {
@@ -238,6 +251,9 @@ stage_finetune() {
     if [ "${opt[init]}" = pretrained ]; then
         input "${exp}/pretrain/latest.pth"
         init=(--init "${exp}/pretrain/latest.pth")
+    else
+        input "${opt[train_config]}"
+        init=(--init random --architecture "${opt[train_config]}")
     fi
     output "${finetune}"/{latest.pth,config.yaml,log.jsonl}
     fresh "${finetune}"
