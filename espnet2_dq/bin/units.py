@@ -21,19 +21,26 @@ def get_parser() -> argparse.ArgumentParser:
         default=list(defaults.train_sets),
         help="sets that make the token list",
     )
-    parser.add_argument("--kind", choices=KINDS, default=defaults.kind)
+    parser.add_argument(
+        "--kind", choices=KINDS, default=defaults.kind, help="bpe: sentencepiece"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of tokens.txt and report.tsv"
     )
     parser.add_argument(
         "--keep_stress", type=str_to_bool, default=False, help="phonemes with ˈ and ˌ"
     )
-    parser.add_argument("--bpe_size", type=int, default=defaults.bpe_size)
+    parser.add_argument(
+        "--bpe_size", type=int, default=defaults.bpe_size, help="most pieces of bpe"
+    )
     parser.add_argument(
         "--min_count", type=int, default=defaults.min_count, help="rarer: <unk>"
     )
     parser.add_argument(
-        "--max_reject_ratio", type=float, default=defaults.max_reject_ratio
+        "--max_reject_ratio",
+        type=float,
+        default=defaults.max_reject_ratio,
+        help="stop when a larger share of a set cannot be written",
     )
     return parser
 
@@ -49,10 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         min_count=args.min_count,
         max_reject_ratio=args.max_reject_ratio,
     )
-    return run_command(
-        "units",
-        lambda: _run(args, options),
-    )
+    return run_command("units", lambda: _run(args, options))
 
 
 def _run(args: argparse.Namespace, options: UnitOptions) -> None:

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,11 +101,13 @@ class Espeak:
                 "eSpeak NG is missing: install the package 'espeakng-loader' "
                 "(extra 'mini')"
             ) from error
+        data_path = Path(espeakng_loader.get_data_path())
+        self.variants = {path.name for path in (data_path / "voices/!v").iterdir()}
         self._lib: Any = ctypes.CDLL(espeakng_loader.get_library_path())
         rate = self._lib.espeak_Initialize(
             _SYNCHRONOUS,
             0,
-            espeakng_loader.get_data_path().encode(),
+            str(data_path).encode(),
             _PHONEME_EVENTS | _IPA | _DONT_EXIT,
         )
         if rate != SAMPLE_RATE_HZ:
@@ -160,6 +163,12 @@ class Espeak:
             raise ConfigError(
                 f"eSpeak NG does not know the language '{language}'. Known: "
                 f"{' '.join(sorted(self.voices))}"
+            )
+        # an unknown variant would be ignored in silence
+        if variant and variant not in self.variants:
+            raise ConfigError(
+                f"eSpeak NG has no voice variant '{variant}'. Known: "
+                f"{' '.join(sorted(self.variants))}"
             )
         name = self.voices[language] + (f"+{variant}" if variant else "")
         if self._lib.espeak_SetVoiceByName(name.encode()) != 0:

@@ -2,6 +2,7 @@
 
 import unicodedata
 
+from espnet2_dq.errors import DataError
 from espnet2_dq.text.alphabets import foreign_characters, plain_apostrophes
 
 SPACE = "<space>"
@@ -9,7 +10,7 @@ SPACE = "<space>"
 _SPOKEN_MARKS = frozenset("%&@#*/\\‰§†‡_")
 
 
-class TextRejected(Exception):
+class TextRejected(DataError):
     """A transcript that cannot be written in units; ``reason`` is ``kind: detail``."""
 
     def __init__(self, reason: str) -> None:

@@ -131,10 +131,11 @@ def measure_coverage(
 
 
 def train_sentencepiece(texts: Iterable[str], path: Path, size: int) -> Any:
-    """Train a unigram model on normalised texts and write it to ``path``.
+    """Train a unigram model of at most ``size`` pieces and write it to ``path``.
 
     Raises:
-        ConfigError: The package is missing, or ``size`` does not fit the texts.
+        ConfigError: The package is missing, or ``size`` is below the number of
+            characters.
     """
     try:
         import sentencepiece
@@ -146,6 +147,7 @@ def train_sentencepiece(texts: Iterable[str], path: Path, size: int) -> Any:
             sentence_iterator=iter(texts),
             model_writer=model,
             vocab_size=size,
+            hard_vocab_limit=False,  # few texts hold fewer pieces
             character_coverage=1.0,
             num_threads=1,  # the result depends on it
             minloglevel=2,
