@@ -19,6 +19,7 @@ CPC_LISTS = {
     "dev": "{lang}/valSeqs_1.0_uniform_new_version.txt",
     "test": "{lang}/testSeqs_uniform_new_version.txt",
 }
+_NOT_IN_NAMES = re.compile(r"[\s\x00]")
 TABLES = ("train", "dev", "test", "validated", "other", "invalidated")
 
 
@@ -143,9 +144,10 @@ def read_clips(path: Path, lang: str) -> tuple[list[Clip], list[Reject]]:
         )
     clips: list[Clip] = []
     rejects: list[Reject] = []
+    sounds = os.path.abspath(path.parent / "clips")
     for number, row in enumerate(rows[1:], start=2):
         if row.strip():
-            result = _read_row(row, header, path, lang)
+            result = _read_row(row, header, sounds, lang, path.stem)
             if isinstance(result, Clip):
                 clips.append(result)
             else:
@@ -153,7 +155,9 @@ def read_clips(path: Path, lang: str) -> tuple[list[Clip], list[Reject]]:
     return clips, rejects
 
 
-def _read_row(row: bytes, header: Sequence[str], path: Path, lang: str) -> Clip | str:
+def _read_row(
+    row: bytes, header: Sequence[str], sounds: str, lang: str, source: str
+) -> Clip | str:
     """A clip, or the reason why the line is not one."""
     try:
         fields = row.decode("utf-8").rstrip("\r").split("\t")
@@ -164,23 +168,14 @@ def _read_row(row: bytes, header: Sequence[str], path: Path, lang: str) -> Clip 
     values = dict(zip(header, fields, strict=True))
     name = values["path"].strip().rpartition("/")[2]
     client = values["client_id"].strip()
-    if not name or not client or re.search(r"[\s\x00]", name):
-        return f"malformed: path {name[:60]!r}, client_id {client[:20]!r}"
-    # Releases before 7 sometimes give the clip id without the suffix.
+    # Old releases sometimes give the clip id without the suffix.
     stem, dot, suffix = name.rpartition(".")
     if not dot:
         stem, suffix = name, "mp3"
-    if not stem:
-        return f"malformed: path {name[:60]!r}"
-    sound = path.parent / "clips" / f"{stem}.{suffix}"
-    return Clip(
-        stem,
-        os.path.abspath(sound),
-        client,
-        clean_sentence(values["sentence"]),
-        lang,
-        path.stem,
-    )
+    if not stem or not client or _NOT_IN_NAMES.search(name):
+        return f"malformed: path {name[:60]!r}, client_id {client[:20]!r}"
+    sentence = clean_sentence(values["sentence"])
+    return Clip(stem, f"{sounds}/{stem}.{suffix}", client, sentence, lang, source)
 
 
 def clean_sentence(sentence: str) -> str:

@@ -6,6 +6,7 @@ they are.
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from espnet2_dq.errors import DataError
 
 _BLANKS = " \t\r"
+_FIRST_BLANK = re.compile(f"[{_BLANKS}]")
+_ANY_BLANK = re.compile(r"\s")
 
 
 def read_lines(path: Path | str) -> list[str]:
@@ -26,27 +29,27 @@ def read_lines(path: Path | str) -> list[str]:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    rows = raw.removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    if rows and not rows[-1].strip():
+    raw = raw.removeprefix(b"\xef\xbb\xbf")
+    try:
+        rows = raw.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        number = raw.count(b"\n", 0, error.start) + 1
+        row = raw.split(b"\n")[number - 1]
+        raise DataError(
+            f"{path}:{number}: not UTF-8 ({row[:60]!r}); "
+            "convert the file, for example with iconv -t UTF-8"
+        ) from error
+    if not rows[-1].strip(_BLANKS):
         rows.pop()
-    lines = []
-    for number, row in enumerate(rows, start=1):
-        try:
-            lines.append(row.decode("utf-8").strip(_BLANKS))
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{path}:{number}: not UTF-8 ({row[:60]!r}); "
-                "convert the file, for example with iconv -t UTF-8"
-            ) from error
-    return lines
+    return [row.strip(_BLANKS) for row in rows]
 
 
 def split_line(line: str) -> tuple[str, str]:
     """Split a stripped line at its first run of ASCII blanks; value may be ``""``."""
-    for position, letter in enumerate(line):
-        if letter in _BLANKS:
-            return line[:position], line[position:].strip(_BLANKS)
-    return line, ""
+    found = _FIRST_BLANK.search(line)
+    if found is None:
+        return line, ""
+    return line[: found.start()], line[found.end() :].strip(_BLANKS)
 
 
 def read_table(
@@ -66,24 +69,26 @@ def read_table(
     seen_at: dict[str, int] = {}
     previous = ""
     for number, line in enumerate(read_lines(path), start=1):
-        where = f"{path}:{number}"
         key, value = split_line(line)
         if not key:
-            raise DataError(f"{where}: empty line; remove it")
-        if key.split() != [key]:
-            raise DataError(f"{where}: id {key!r} holds a blank of Unicode; rename it")
+            raise DataError(f"{path}:{number}: empty line; remove it")
+        if _ANY_BLANK.search(key):
+            raise DataError(
+                f"{path}:{number}: id {key!r} holds a blank of Unicode; rename it"
+            )
         if not value and not allow_empty:
             raise DataError(
-                f"{where}: '{key}' has no value; write '{key} <value>' or remove it"
+                f"{path}:{number}: '{key}' has no value; "
+                f"write '{key} <value>' or remove it"
             )
         if key in table:
             raise DataError(
-                f"{where}: '{key}' stands already on line {seen_at[key]}; "
+                f"{path}:{number}: '{key}' stands already on line {seen_at[key]}; "
                 "keep one of the two"
             )
         if require_sorted and key < previous:
             raise DataError(
-                f"{where}: '{key}' comes after '{previous}'; "
+                f"{path}:{number}: '{key}' comes after '{previous}'; "
                 f"sort the file: LC_ALL=C sort -o {path} {path}"
             )
         table[key], seen_at[key], previous = value, number, key
@@ -121,7 +126,7 @@ def _table_line(path: Path | str, key: str, value: str) -> str:
 
     ESPnet's reader splits lines at any blank of Unicode, so no key may hold one.
     """
-    if key.split() != [key]:
+    if not key or _ANY_BLANK.search(key):
         raise DataError(f"{path}: key {key!r} is empty or holds a blank; rename it")
     if "\n" in value or "\r" in value:
         raise DataError(f"{path}: value of '{key}' holds a line end: {value!r}")
