@@ -5,9 +5,12 @@ from collections.abc import Sequence
 
 import torch
 from espnet2.asr.frontend.cnn import CNNFrontend
+from torch import nn
+from torch.nn import functional as F
 
 from espnet2_dq.encoder.frame_grid import KERNELS, STRIDES, FrameGrid
 from espnet2_dq.encoder.output import make_pad_mask
+from espnet2_dq.encoder.strided_conv import strided_conv
 from espnet2_dq.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
@@ -77,10 +80,54 @@ class WaveformFrontend(CNNFrontend):
         speech = speech.masked_fill(pad_mask, 0.0)
         if self.normalize_utterance:
             speech = normalize_utterances(speech, lengths, pad_mask)
-        feats, _ = super().forward(speech, None)
+        feats = self._convolve(speech)
         feats_lengths = self.frame_grid.num_frames(lengths)
         frame_pad = make_pad_mask(feats_lengths, feats.size(1))
         return feats.masked_fill(frame_pad[..., None], 0.0), feats_lengths
+
+    def _convolve(self, speech: torch.Tensor) -> torch.Tensor:
+        """The parent's forward on rows of channels, with the same parameters.
+
+        All utterances become one long row; each has a slot of whole hops, so that no
+        stride straddles a border. The last frame of a slot reads into the next slot
+        and is cut off.
+
+        Args:
+            speech: ``(B, S)``.
+
+        Returns:
+            ``(B, T, C)``.
+        """
+        batch, samples = speech.shape
+        slot = -(-samples // self.frame_grid.hop) * self.frame_grid.hop
+        # (B, S) -> (B * slot, 1)
+        x = F.pad(speech, (0, slot - samples)).reshape(-1, 1)
+        count = samples
+        for layer in self.layers:
+            conv = layer.conv
+            x = strided_conv(x, conv.weight, conv.bias, layer.stride)
+            count = (count - layer.kernel_size) // layer.stride + 1
+            x = F.gelu(_normalize(x, layer.layer_norm, batch, count))
+        # (B * slot / hop, C) -> (B, T, C)
+        return self.final_norm(x).view(batch, -1, self.output_channels)[:, :count]
+
+
+def _normalize(
+    x: torch.Tensor, norm: nn.Module | None, batch: int, count: int
+) -> torch.Tensor:
+    """Apply a layer's norm to rows ``(N, C)``; ``count`` rows per utterance count."""
+    if isinstance(norm, nn.LayerNorm):
+        # not norm(x): ESPnet's subclass expects channels first
+        return F.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    if isinstance(norm, nn.GroupNorm):
+        # one group per channel: statistics over the frames of each utterance
+        frames = x.view(batch, -1, x.size(1))
+        variance, mean = torch.var_mean(
+            frames[:, :count].float(), 1, correction=0, keepdim=True
+        )
+        scale = torch.rsqrt(variance + norm.eps) * norm.weight
+        return torch.addcmul(norm.bias - mean * scale, frames, scale).view_as(x)
+    return x
 
 
 def normalize_utterances(
