@@ -1,0 +1,1 @@
+"""From CTC posteriors to tokens: greedy and prefix beam search, times and scores."""

@@ -1,0 +1,1 @@
+"""Error rates, transcripts for sclite and readable alignments; nothing here imports torch."""
