@@ -7,7 +7,9 @@ Importing this module is cheap: nothing of ESPnet is loaded before it is asked f
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,34 @@ _NETS = {
     "BatchBeamSearch": "batch_beam_search",
     "BatchHypothesis": "batch_beam_search",
     "BatchPartialScorerInterface": "scorer_interface",
+    "BatchScorerInterface": "scorer_interface",
     "CTCPrefixScorer": "scorers.ctc",
 }
 
 
+# What training needs of ESPnet; importing it is slow unless parts are deferred.
+_TRAINING = {
+    "AbsTask": "espnet2.tasks.abs_task",
+    "IteratorOptions": "espnet2.tasks.abs_task",
+    "optim_classes": "espnet2.tasks.abs_task",
+    "Trainer": "espnet2.train.trainer",
+    "TrainerOptions": "espnet2.train.trainer",
+}
+
+# Modules that the trainer imports for features which we never use (adapters,
+# attention plots), and that drag in transformers, text-to-speech and numba:
+# 20 s and more at every start of a training.
+_DEFERRED = {
+    "espnet2.layers.create_adapter": "create_adapter",
+    "espnet2.main_funcs.calculate_all_attentions": "calculate_all_attentions",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import a class of ESPnet's search package from wherever this release has it."""
+    """Import a class of ESPnet from wherever this release has it."""
+    if name in _TRAINING:
+        _defer_imports()
+        return getattr(importlib.import_module(_TRAINING[name]), name)
     if name not in _NETS:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     errors = []
@@ -33,6 +57,24 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             errors.append(str(error))
     raise ImportError(f"ESPnet has no {name}: {'; '.join(errors)}")
+
+
+def _defer_imports() -> None:
+    """Put a stand-in for each deferred module, whose function imports it if called."""
+    for module_name, function_name in _DEFERRED.items():
+        if module_name not in sys.modules:
+            module = types.ModuleType(module_name)
+            setattr(module, function_name, _importer(module_name, function_name))
+            sys.modules[module_name] = module
+
+
+def _importer(module_name: str, function_name: str) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        sys.modules.pop(module_name, None)
+        real = getattr(importlib.import_module(module_name), function_name)
+        return real(*args, **kwargs)
+
+    return call
 
 
 def espnet_version() -> str:

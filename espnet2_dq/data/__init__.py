@@ -1,0 +1,1 @@
+"""Corpora, data directories, batches."""

@@ -1,0 +1,1 @@
+"""Pretraining: losses, branches, teacher, health."""

@@ -56,7 +56,9 @@ def build_ssl_model(config: Mapping[str, Any], updates_total: int = 1) -> DQSSLM
             **kwargs,
         )
 
-    return DQSSLModel(frontend, preencoder, encoder, conf, make_predictor, updates_total)
+    return DQSSLModel(
+        frontend, preencoder, encoder, conf, make_predictor, updates_total
+    )
 
 
 def branch_defaults(config: Mapping[str, Any]) -> dict[str, Any]:

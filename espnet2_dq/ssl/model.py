@@ -232,11 +232,13 @@ class DQSSLModel(AbsESPnetModel):
         items: torch.Tensor,
         totals: torch.Tensor,
     ) -> torch.Tensor:
-        """gamma * (L_ctr + L_km), Eqs. 9 and 10."""
+        """The branch's weight times (L_ctr + L_km), Eqs. 9 and 10."""
         km_items = items
         if isinstance(branch, PhonemeBranch) and branch.conf.km_frames == "all":
             km_items = totals[1].clamp_min(1.0)
-        return branch.conf.weight * (terms.contrastive / items + terms.kmeans / km_items)
+        return branch.conf.weight * (
+            terms.contrastive / items + terms.kmeans / km_items
+        )
 
     @staticmethod
     def _branch_stats(
@@ -253,7 +255,9 @@ class DQSSLModel(AbsESPnetModel):
         """Masked frames, valid frames, utterances of this batch ``(3,)``."""
         masked = passes.span_mask.sum()
         valid = (~passes.student.pad_mask).sum()
-        return torch.stack([masked, valid, valid.new_tensor(len(passes.features))]).float()
+        return torch.stack(
+            [masked, valid, valid.new_tensor(len(passes.features))]
+        ).float()
 
     def _branches(self) -> dict[str, LanguageBranch | PhonemeBranch]:
         pairs = {"language": self.language, "phoneme": self.phoneme}

@@ -83,7 +83,10 @@ class EMATeacher(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, features: torch.Tensor, lengths: torch.Tensor, max_layer: int | None = None
+        self,
+        features: torch.Tensor,
+        lengths: torch.Tensor,
+        max_layer: int | None = None,
     ) -> EncoderOutput:
         """Encode unmasked features.
 

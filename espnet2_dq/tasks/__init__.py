@@ -1,0 +1,1 @@
+"""Training tasks on top of ESPnet's trainer."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from espnet2.tasks.abs_task import AbsTask, IteratorOptions, optim_classes
 from espnet2.utils.types import float_or_none, str2bool
 
 from espnet2_dq.config import from_mapping, unknown_key_message
@@ -15,6 +14,7 @@ from espnet2_dq.data.batches import BalancedPlan, sequential_batches
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.encoder.build import build_frontend
 from espnet2_dq.errors import ConfigError
+from espnet2_dq.espnet_compat import AbsTask, IteratorOptions, optim_classes
 from espnet2_dq.registry import register_audio_type
 from espnet2_dq.tasks.collate import Collate, SpanMaskConfig
 from espnet2_dq.tasks.iterator import PlannedIterFactory
@@ -199,7 +199,9 @@ class DQTask(AbsTask):
         logging.info("padded audio in an update: %.4f h", audio_h)
         for lang, share in sorted(plan.shares.items()):
             hours = plan.samples[lang] / SAMPLE_RATE_HZ / 3600
-            logging.info("language %s: %.2f h, share of training %.3f", lang, hours, share)
+            logging.info(
+                "language %s: %.2f h, share of training %.3f", lang, hours, share
+            )
         return plan
 
     @classmethod
@@ -253,7 +255,9 @@ class DQTask(AbsTask):
         return [{"params": p, "lr": lr * s} for s, p in order]
 
 
-def check_config_keys(parser: ArgumentParser, config: dict[str, Any], name: str) -> None:
+def check_config_keys(
+    parser: ArgumentParser, config: dict[str, Any], name: str
+) -> None:
     """Refuse a YAML key that no argument has, naming the nearest one.
 
     Raises:

@@ -86,7 +86,9 @@ class Collate:
             batch["channel_mask"] = torch.stack(channels)
         for name in items[0][1]:
             if name != "speech":
-                rows = [torch.from_numpy(np.asarray(s[name], np.int64)) for _, s in items]
+                rows = [
+                    torch.from_numpy(np.asarray(s[name], np.int64)) for _, s in items
+                ]
                 batch[name] = _pad(rows, -1)
                 batch[f"{name}_lengths"] = torch.tensor([len(r) for r in rows])
         masked = float(sum(int(m.sum()) for m in spans))

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from espnet2.train.trainer import Trainer, TrainerOptions
 
 from espnet2_dq.errors import CheckpointError
-from espnet2_dq.espnet_compat import atomic_checkpoints
+from espnet2_dq.espnet_compat import Trainer, TrainerOptions, atomic_checkpoints
 from espnet2_dq.tasks.progress import ProgressLog
 
 
