@@ -93,6 +93,9 @@ class SSLConfig:
         phoneme: Phoneme branch.
         health: The rule that stops a collapsed run.
         gauge_interval: Updates between measurements of the gauges.
+        frontend_lr_scale: Factor on the learning rate of frontend and projection. The
+            teacher sees features that the student's loss shapes: below 1 they can
+            less easily turn into what is merely easy to predict.
         dropout_input: On the projected features, student only.
         autocast: ``bfloat16`` runs both encoders in mixed precision on any device;
             norms, distances and losses stay fp32 (trap T25).
@@ -104,6 +107,7 @@ class SSLConfig:
     phoneme: BranchConfig = field(default_factory=_phoneme_branch)
     health: HealthConfig = field(default_factory=HealthConfig)
     gauge_interval: int = 20
+    frontend_lr_scale: float = 1.0
     dropout_input: float = 0.0
     autocast: Literal["none", "bfloat16"] = "none"
 

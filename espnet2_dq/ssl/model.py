@@ -278,7 +278,8 @@ class DQSSLModel(AbsESPnetModel):
 
     def lr_scales(self) -> dict[str, float]:
         """Factors on the learning rate by prefix of the parameters' names."""
-        scales: dict[str, float] = {}
+        scale = self.conf.frontend_lr_scale
+        scales = {"frontend.": scale, "preencoder.": scale}
         for name, branch in self._branches().items():
             revival = branch.conf.revival
             scales[f"{name}.quantizer.projection"] = revival.projection_lr_scale
