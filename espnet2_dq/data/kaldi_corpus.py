@@ -107,10 +107,7 @@ def read_foreign(
     tables = {"utt2spk": speakers, "utt2lang": langs}
     rejects += _inconsistent(sources, tables, text)
     usable = {u: s for u, s in sources.items() if all(u in t for t in tables.values())}
-    if options.langs:
-        other = [u for u in usable if langs[u] not in options.langs]
-        rejects += [(u, f"{EXCLUDED}: language '{langs[u]}' not asked") for u in other]
-        usable = {u: s for u, s in usable.items() if langs[u] in options.langs}
+    rejects += _other_languages(usable, langs, options.langs)
     paths, cut_rejects = cut_all(usable, audio_out)
     rejects += cut_rejects
     headers = probe_all(
@@ -121,13 +118,10 @@ def read_foreign(
         header = headers[sound]
         if isinstance(header, AudioError):
             rejects.append((utt, header.reason))
-            continue
-        words = None if text is None else text.get(utt, "")
-        utterances.append(
-            Utterance(
-                utt, sound, words, speakers[utt], langs[utt], header.num_samples()
-            )
-        )
+        else:
+            words = None if text is None else text.get(utt, "")
+            row = (utt, sound, words, speakers[utt], langs[utt], header.num_samples())
+            utterances.append(Utterance(*row))
     if not utterances:
         raise DataError(
             f"{path}: 0 of {len(sources)} utterances are usable; first rejects: "
@@ -254,6 +248,16 @@ def _inconsistent(
                 without,
             )
     return rejects
+
+
+def _other_languages(
+    usable: dict[str, Source], langs: Mapping[str, str], wanted: Sequence[str]
+) -> list[Reject]:
+    """Take utterances of languages that were not asked for out of ``usable``."""
+    others = [utt for utt in usable if wanted and langs[utt] not in wanted]
+    for utt in others:
+        del usable[utt]
+    return [(u, f"{EXCLUDED}: language '{langs[u]}' not asked") for u in others]
 
 
 def _read_phones(path: Path, kept: set[str]) -> dict[str, list[PhoneSegment]]:
