@@ -161,14 +161,14 @@ def _get_recorded(out: Path, options: MiniOptions) -> dict[str, KaldiDir]:
                 raise
             logging.info("mini: synthetic speech only; no recorded prompts: %s", error)
             return {}
-    for name, data in made.items():
-        logging.info("mini: recorded %s: %d prompts", name, len(data))
-    rejects = made["train"].rejects
-    logging.info("mini: %d prompts rejected: %s", len(rejects), format_kinds(rejects))
     logging.info(
         "mini: synthetic speech and recorded prompts (%s)",
         " ".join(source.lang for source in sources),
     )
+    for name, data in made.items():
+        logging.info("mini: recorded %s: %d prompts", name, len(data))
+    rejects = made["train"].rejects
+    logging.info("mini: %d prompts rejected: %s", len(rejects), format_kinds(rejects))
     return made
 
 
