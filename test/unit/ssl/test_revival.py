@@ -173,6 +173,15 @@ def test_revival_revives_a_dead_quantizer():
     assert (counts > 0).sum(-1).min() >= 4
 
 
+def test_usage_counts_since_the_last_reseeding():
+    quantizer, revival = make_quantizer(), Revival(EVERYTHING, 8, 6, 2)
+    counted = []
+    for update in range(1, 7):
+        run(revival, quantizer, [update])
+        counted.append(int(revival.usage[0].sum()) // 8)
+    assert counted == [1, 0, 0, 1, 2, 0]  # initialised at 2, reseeded at 3 and 6
+
+
 def test_moments_of_replaced_codes_are_cleared():
     quantizer = make_quantizer()
     optimizer = torch.optim.Adam(quantizer.parameters())
