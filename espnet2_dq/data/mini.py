@@ -47,6 +47,7 @@ _PACKAGES = (
     "G722",
 )
 _MANIFEST = "corpus.json"
+_WAV_HEADER_BYTES = 44
 _SETS = (*SPLITS, "test_rec")
 
 
@@ -122,11 +123,11 @@ def build_mini(out: Path, options: MiniOptions) -> dict[str, Any]:
     key = fingerprint(options)
     manifest = out / _MANIFEST
     if manifest.is_file():
-        summary: dict[str, Any] = json.loads(manifest.read_text("utf-8"))
-        sets = [out / name / "wav.scp" for name in summary["sets"]]
-        if summary["fingerprint"] == key and all(path.is_file() for path in sets):
-            logging.info("mini: %s is up to date (%s)", out, summary["source"])
-            return summary
+        reason, found = _inspect(out, key)
+        if reason is None:
+            logging.info("mini: %s is up to date (%s)", out, found["source"])
+            return found
+        logging.info("mini: %s is built again: %s", out, reason)
     manifest.unlink(missing_ok=True)
     for name in (*_SETS, "audio"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -134,17 +135,49 @@ def build_mini(out: Path, options: MiniOptions) -> dict[str, Any]:
     made = _merge(_build_synthetic(out, options), recorded)
     for name, data in made.items():
         data.write(out / name)
-    summary = {
+    summary: dict[str, Any] = {
         "source": "synthetic+recorded" if recorded else "synthetic",
         "recorded_langs": recorded["train"].languages if recorded else [],
         "fingerprint": key,
         "options": dataclasses.asdict(options),
         "sets": {name: _describe(data) for name, data in made.items()},
+        "sha256": {
+            path.relative_to(out).as_posix(): _sha256(path)
+            for name in made
+            for path in sorted((out / name).iterdir())
+        },
     }
     for name, data in made.items():
         _log_size(name, data)
     write_lines(manifest, [json.dumps(summary, indent=1, ensure_ascii=False)])
     return summary
+
+
+def _inspect(out: Path, key: str) -> tuple[str | None, dict[str, Any]]:
+    """Why the corpus in ``out`` is not the wanted one, or ``None``; and its summary.
+
+    The small files are compared by content, the audio by size.
+    """
+    try:
+        summary: dict[str, Any] = json.loads((out / _MANIFEST).read_text("utf-8"))
+        if summary["fingerprint"] != key:
+            return "other options or other versions of packages", summary
+        for name, digest in summary["sha256"].items():
+            if not (out / name).is_file() or _sha256(out / name) != digest:
+                return f"{name} was changed or removed", summary
+        for name in summary["sets"]:
+            for utterance in KaldiDir.read(out / name):
+                size = _WAV_HEADER_BYTES + 2 * utterance.num_samples
+                path = Path(utterance.path)
+                if not path.is_file() or path.stat().st_size != size:
+                    return f"{path} was changed or removed", summary
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{_MANIFEST} is damaged ({error})", {}
+    return None, summary
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _get_recorded(out: Path, options: MiniOptions) -> dict[str, KaldiDir]:
