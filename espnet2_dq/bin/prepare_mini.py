@@ -8,49 +8,36 @@ from espnet2_dq.bin.options import make_parser, run_command, split_words
 from espnet2_dq.data.mini import LANGUAGES, MiniOptions, build_mini, smoke_options
 
 
+_SIZES = {
+    "train_hours": "hours of synthetic speech, all languages",
+    "dev_minutes": "minutes of dev, all languages",
+    "test_minutes": "minutes of test, all languages",
+}
+
+
 def get_parser() -> argparse.ArgumentParser:
     """Options of this command."""
     defaults = MiniOptions()
     parser = make_parser(__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="writes <out>/<set>/")
-    parser.add_argument("--langs", nargs="+", default=list(LANGUAGES), help="languages")
-    parser.add_argument(
-        "--train_hours",
-        type=float,
-        default=defaults.train_hours,
-        help="hours of synthetic speech, all languages",
-    )
-    parser.add_argument(
-        "--dev_minutes",
-        type=float,
-        default=defaults.dev_minutes,
-        help="minutes of dev, all languages",
-    )
-    parser.add_argument(
-        "--test_minutes",
-        type=float,
-        default=defaults.test_minutes,
-        help="minutes of test, all languages",
-    )
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=defaults.seed,
-        help="decides speakers, sentences and noise",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="writes <out>/<set>/")
+    add("--langs", nargs="+", default=list(LANGUAGES), help="languages")
+    for name, text in _SIZES.items():
+        add(f"--{name}", type=float, default=getattr(defaults, name), help=text)
+    add("--seed", type=int, default=defaults.seed, help="of sentences and speakers")
+    add(
         "--scale",
         choices=["full", "smoke"],
         default="full",
         help="smoke: seconds per language, synthetic only",
     )
-    parser.add_argument(
+    add(
         "--recorded",
         choices=["auto", "yes", "no"],
         default=defaults.recorded,
         help="recorded human prompts: where they can be had, or fail, or never",
     )
-    parser.add_argument(
+    add(
         "--recorded_dir",
         default=defaults.recorded_dir,
         help="folder with the Debian packages asterisk-core-sounds-* or their files",
