@@ -7,7 +7,6 @@ from pathlib import Path
 from espnet2_dq.bin.options import make_parser, run_command, split_words
 from espnet2_dq.data.mini import LANGUAGES, MiniOptions, build_mini, smoke_options
 
-
 _SIZES = {
     "train_hours": "hours of synthetic speech, all languages",
     "dev_minutes": "minutes of dev, all languages",
