@@ -18,6 +18,7 @@ from espnet2_dq.ssl.contrastive import (
     gather_others,
     utterance_contrastive,
 )
+from espnet2_dq.ssl.distributed import is_distributed
 from espnet2_dq.ssl.norms import masked_mean
 from espnet2_dq.ssl.predictor import Predictor
 from espnet2_dq.ssl.quantizer import OnlineKMeans, QuantizerOutput
@@ -128,7 +129,7 @@ class PhonemeBranch(DecouplingBranch):
         )
         joint = quantized.joint
         if not self.conf.mask_equal_codes:
-            joint = torch.arange(joint.numel(), device=joint.device).view_as(joint)
+            joint = _all_different(joint)
         scores = frame_contrastive(
             predicted,
             quantized.quantized,
@@ -174,7 +175,7 @@ class LanguageBranch(DecouplingBranch):
         )
         joint = quantized.joint
         if not self.conf.mask_equal_codes:
-            joint = torch.arange(joint.numel(), device=joint.device).view_as(joint)
+            joint = _all_different(joint)
         others = None
         if self.conf.gather:
             others = gather_others(quantized.quantized, joint)
@@ -187,3 +188,10 @@ class LanguageBranch(DecouplingBranch):
         )
         km_select = torch.ones_like(quantized.joint, dtype=torch.bool)
         return self._loss(scores, quantized, km_select)
+
+
+def _all_different(joint: torch.Tensor) -> torch.Tensor:
+    """Numbers that no two items share, on any rank: nothing counts as equal."""
+    first = torch.distributed.get_rank() if is_distributed() else 0
+    own = torch.arange(joint.numel(), device=joint.device).view_as(joint)
+    return own + (first << 32)

@@ -192,7 +192,10 @@ def draw_negatives(
 def gather_others(
     quantized: torch.Tensor, joint: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Codewords and joint codes of the other processes' utterances, no gradient.
+    """Codewords and joint codes of the other processes' utterances.
+
+    The gradient flows back to the codewords' owners, so that two processes train as
+    one with both of their batches would.
 
     Returns:
         ``(C, D)`` and ``(C,)``, or None when there is one process only.
@@ -200,9 +203,13 @@ def gather_others(
     if not is_distributed():
         return None
     own = dist.get_rank()
-    rows = [part for rank, part in enumerate(gather_parts(quantized)) if rank != own]
-    codes = [part for rank, part in enumerate(gather_parts(joint)) if rank != own]
-    return torch.cat(rows), torch.cat(codes)
+    all_rows = gather_parts(quantized, gradient=True)
+    all_codes = gather_parts(joint)
+    others = [rank for rank in range(len(all_rows)) if rank != own]
+    return (
+        torch.cat([all_rows[rank] for rank in others]),
+        torch.cat([all_codes[rank] for rank in others]),
+    )
 
 
 def _unit(x: torch.Tensor) -> torch.Tensor:

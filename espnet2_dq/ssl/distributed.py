@@ -3,6 +3,7 @@
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from torch.distributed.nn.functional import all_gather as differentiable_all_gather
 
 
 def is_distributed() -> bool:
@@ -23,8 +24,13 @@ def share_from_first(x: torch.Tensor) -> None:
         dist.broadcast(x, src=0)
 
 
-def gather_parts(x: torch.Tensor) -> list[torch.Tensor]:
-    """``(N, ...)`` rows of every process, by rank; ``N`` may differ. No gradient."""
+def gather_parts(x: torch.Tensor, *, gradient: bool = False) -> list[torch.Tensor]:
+    """``(N, ...)`` rows of every process, by rank; ``N`` may differ.
+
+    Args:
+        x: This process's rows.
+        gradient: Let the gradient of every process flow back to the rows' owner.
+    """
     if not is_distributed():
         return [x]
     world = dist.get_world_size()
@@ -34,9 +40,13 @@ def gather_parts(x: torch.Tensor) -> list[torch.Tensor]:
     most = max(int(s) for s in sizes)
     # collectives need equal shapes: pad the first axis, cut again afterwards
     padding = [0, 0] * (x.dim() - 1) + [0, most - len(x)]
-    padded = F.pad(x.detach(), padding).contiguous()
-    parts = [torch.empty_like(padded) for _ in range(world)]
-    dist.all_gather(parts, padded)
+    padded = F.pad(x, padding).contiguous()
+    if gradient:
+        parts = list(differentiable_all_gather(padded))
+    else:
+        padded = padded.detach()
+        parts = [torch.empty_like(padded) for _ in range(world)]
+        dist.all_gather(parts, padded)
     return [part[: int(s)] for part, s in zip(parts, sizes, strict=True)]
 
 

@@ -63,8 +63,8 @@ class HealthMonitor(nn.Module):
         self.rule = HealthRule(conf)
         self.usage = nn.ModuleDict(
             {
-                # The averaging window reaches over about 200 batches.
-                name: UsageTracker(groups, clusters, decay=0.995)
+                # The averaging window reaches over about 50 batches.
+                name: UsageTracker(groups, clusters, decay=0.98)
                 for name, (groups, clusters) in quantizers.items()
             }
         )

@@ -282,7 +282,8 @@ class DQSSLModel(AbsESPnetModel):
         scales = {"frontend.": scale, "preencoder.": scale}
         for name, branch in self._branches().items():
             revival = branch.conf.revival
-            scales[f"{name}.quantizer.projection"] = revival.projection_lr_scale
+            for part in ("projection", "norm_"):
+                scales[f"{name}.quantizer.{part}"] = revival.projection_lr_scale
             scales[f"{name}.quantizer.codebook"] = revival.codebook_lr_scale
         return scales
 

@@ -51,6 +51,7 @@ class DQTask(AbsTask):
             log_interval=1_000_000_000,
             num_workers=1,
             patience=None,
+            resume=True,
             dist_backend="gloo",
         )
         return parser
