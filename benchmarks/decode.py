@@ -38,7 +38,7 @@ class CopiedPosteriors(Posteriors):
 
 
 def synthetic_log_probs(frames: int, vocab: int, tokens: int) -> torch.Tensor:
-    """``(T, V)``: ``tokens`` tokens of 2-3 frames, each with a rival, blanks between."""
+    """``(T, V)``: tokens of 2-3 frames, each with a rival, blanks between."""
     generator = torch.Generator().manual_seed(frames + vocab)
     logits = torch.randn(frames, vocab, generator=generator)
     logits[:, 0] += 8.0

@@ -156,11 +156,7 @@ class BeamDecoder:
         self.options = options
         self.eos = BLANK_ID if eos is None else eos
         self.search = build_search(
-            {
-                "ctc": PrunedCTCPrefixScorer(
-                    Posteriors(), self.eos, top_k=options.top_k
-                )
-            },
+            {"ctc": PrunedCTCPrefixScorer(Posteriors(), self.eos, top_k=options.top_k)},
             {"ctc": 1.0},
             options=options,
             vocab_size=vocab_size,

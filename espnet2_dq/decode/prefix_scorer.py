@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from espnet2_dq.decode.prefix_lattice import Extensions, PrefixLattice, Prefixes
+from espnet2_dq.decode.prefix_lattice import Extensions, Prefixes, PrefixLattice
 from espnet2_dq.espnet_compat import BatchPartialScorerInterface
 
 # ESPnet's "impossible": finite, so that sums of it never become NaN.

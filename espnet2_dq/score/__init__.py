@@ -1,1 +1,1 @@
-"""Error rates, transcripts for sclite and readable alignments; nothing here imports torch."""
+"""Error rates, files for sclite and readable alignments, all without torch."""

@@ -86,9 +86,7 @@ def resample(groups: Groups, *, samples: int, seed: int) -> RateSamples:
     return RateSamples(languages, _rate(totals))
 
 
-def _draw_sums(
-    pairs: np.ndarray, samples: int, rng: np.random.Generator
-) -> np.ndarray:
+def _draw_sums(pairs: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
     """Sums of errors and reference tokens, ``(2, R)``, of resampled utterances."""
     size = len(pairs)
     step = max(1, _CHUNK // size)

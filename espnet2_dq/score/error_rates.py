@@ -76,7 +76,10 @@ def count_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> ErrorCo
     """
     tags = [op.tag for op in Levenshtein.editops(list(reference), list(hypothesis))]
     return ErrorCounts(
-        tags.count("replace"), tags.count("delete"), tags.count("insert"), len(reference)
+        tags.count("replace"),
+        tags.count("delete"),
+        tags.count("insert"),
+        len(reference),
     )
 
 

@@ -97,9 +97,7 @@ def score(
     total = pool({lang: pool(counts) for lang, counts in groups.items()})
     section: dict[str, Any] = {
         "metric": metric,
-        "languages": {
-            lang: _language(groups, lang, samples) for lang in groups
-        },
+        "languages": {lang: _language(groups, lang, samples) for lang in groups},
         "average": average_rate(groups, languages),
         "average_languages": languages,
         "ci95": list(interval95(samples.average(languages))),

@@ -26,19 +26,25 @@ def find_sclite() -> str | None:
     return shutil.which("sclite")
 
 
-def run_sclite(program: str, reference: Path, hypothesis: Path) -> ErrorCounts:
-    """Score two ``.trn`` files; the full report lands beside the hypotheses.
+def run_sclite(
+    program: str, reference: Path, hypothesis: Path, report: Path
+) -> ErrorCounts:
+    """Score two ``.trn`` files.
+
+    Args:
+        program: Path of sclite.
+        reference: Reference transcripts.
+        hypothesis: Transcripts to score.
+        report: Receives all that sclite prints: sums by speaker and alignments.
 
     Raises:
         DataError: sclite fails or prints no sum.
     """
     command = [program, "-r", str(reference), "trn", "-h", str(hypothesis), "trn"]
-    # -s: case matters; an IPA token and its capital are different phones for sclite's
-    # folding, e.g. "ɪ" and "I"
+    # -s: without it, sclite takes a letter and its capital for the same token
     command += ["-i", "rm", "-s", "-e", "utf-8", "-o", "rsum", "pralign", "stdout"]
     done = subprocess.run(command, capture_output=True, check=False)
     output = done.stdout.decode("utf-8", errors="replace")
-    report = hypothesis.with_name("sclite.txt")
     report.write_text(output, encoding="utf-8")
     found = _SUM.search(output)
     if done.returncode != 0 or found is None:

@@ -38,7 +38,9 @@ def test_many_prefixes_at_once_equal_one_by_one():
     log_probs = random_log_probs(8, 5, seed=3)
     lattice = PrefixLattice(log_probs)
     first = lattice.score(lattice.start())
-    second = lattice.score(lattice.extend(first, torch.zeros(3).long(), torch.arange(3)))
+    second = lattice.score(
+        lattice.extend(first, torch.zeros(3).long(), torch.arange(3))
+    )
     rows, columns = torch.tensor([2, 0, 2]), torch.tensor([2, 3, 1])
     third = lattice.score(lattice.extend(second, rows, columns))
     for i, prefix in enumerate([(3, 3), (1, 4), (3, 2)]):
