@@ -5,6 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from espnet2_dq.encoder.attention import SelfAttention
+from espnet2_dq.encoder.dropout import dropout
 
 
 class TransformerBlock(nn.Module):
@@ -68,11 +69,11 @@ class TransformerBlock(nn.Module):
 
     def _feed_forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = F.gelu(self.fc1(x))
-        hidden = F.dropout(hidden, self.activation_dropout_rate, self.training)
+        hidden = dropout(hidden, self.activation_dropout_rate, self.training)
         return self.fc2(hidden)
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, self.dropout_rate, self.training)
+        return dropout(x, self.dropout_rate, self.training)
 
 
 def init_bert(module: nn.Module) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from torch import nn
-from torch.nn import functional as F
 
 from espnet2_dq.encoder.attention import padding_bias
 from espnet2_dq.encoder.block import TransformerBlock, init_bert
+from espnet2_dq.encoder.dropout import dropout
 from espnet2_dq.encoder.output import EncoderOutput, make_pad_mask
 from espnet2_dq.encoder.positional import build_positional
 from espnet2_dq.errors import ConfigError
@@ -150,7 +150,7 @@ class DQTransformerEncoder(AbsEncoder):
         x = x + self.pos_conv(x, pad_mask)
         if not self.normalize_before:
             x = self.layer_norm(x)
-        return F.dropout(x, self.dropout_rate, self.training)
+        return dropout(x, self.dropout_rate, self.training)
 
     def _apply_span_mask(
         self, x: torch.Tensor, span_mask: torch.Tensor
