@@ -6,11 +6,12 @@ Both branches switched off, this is data2vec.
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
-from torch import nn
+from torch import Tensor, nn
 
 from espnet2_dq.encoder.output import EncoderOutput
 from espnet2_dq.encoder.transformer import DQTransformerEncoder
@@ -136,7 +137,10 @@ class DQSSLModel(AbsESPnetModel):
             loss, stats = self._losses(passes, totals, local)
         if loss_scale is not None:
             loss = loss * loss_scale.to(loss)
-        return loss, stats, torch.tensor(float(len(speech)), device=loss.device)
+        # ESPnet's averaging over ranks wants tensors of shape (1,).
+        weight = torch.tensor(float(len(speech)), device=loss.device)
+        gathered = force_gatherable((loss, stats, weight), loss.device)
+        return cast("tuple[Tensor, dict[str, Tensor], Tensor]", gathered)
 
     def encode_both(
         self,
