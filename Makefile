@@ -7,7 +7,7 @@ JOBS ?= auto
 IN_ENV := ./tools/in_env.sh
 RECIPE := egs2/commonvoice_dq/ssl1
 SHELL_FILES := $(shell git ls-files '*.sh' '*.pl' .ci/run 2>/dev/null)
-TEST_OPTIONS := -m 'not gpu and not network' --dist worksteal -n $(JOBS)
+TEST_OPTIONS := -m 'not gpu and not network' --dist loadgroup -n $(JOBS)
 
 .PHONY: help env demo test lint types unit smoke bench format constraints clean
 

@@ -49,7 +49,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--param", action="append", default=[], help="K=V, part of what is compared")
     add("--log", type=Path, help="default: beside the mark")
     add("--launcher", action="append", default=[], help="word of run.pl's command")
-    add("--jobs", type=int, default=1, help="with --launcher: JOB=1:N")
+    add("--jobs", type=int, default=0, help="with --launcher: array JOB=1:N")
     add("--fresh", type=Path, help="directory that only an interrupted run goes on in")
     add("--restart", type=str_to_bool, default=False, help="not even that one")
     add("--dry_run", type=str_to_bool, default=False, help="say what would run")

@@ -91,5 +91,5 @@ def _best_states(log_probs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     path = np.empty(len(scores), dtype=np.int64)
     for t in range(len(scores) - 1, -1, -1):
         path[t] = state
-        state -= steps[t, state]
+        state -= int(steps[t, state])  # int8 would overflow beyond 127 states
     return path

@@ -149,8 +149,11 @@ def clear_way(
 
 
 def _free_name(directory: Path) -> Path:
+    """``old/pretrain-1`` beside ``pretrain``: patterns such as pretrain* miss it."""
+    folder = directory.parent / "old"
+    folder.mkdir(exist_ok=True)
     number = 1
-    while (name := Path(f"{directory}.old-{number}")).exists():
+    while (name := folder / f"{directory.name}-{number}").exists():
         number += 1
     return name
 

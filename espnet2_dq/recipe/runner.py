@@ -36,7 +36,7 @@ class Result:
 def launched_command(
     command: Sequence[str], launcher: Sequence[str], log: str, jobs: int
 ) -> list[str]:
-    """The words to execute: ``launcher [JOB=1:N] LOG command``.
+    """The words to execute: ``launcher [JOB=1:N] LOG command``, 0 jobs: no array.
 
     The word ``python`` stands for the interpreter that runs us, so that a mark
     does not depend on where the virtual environment lies.
@@ -45,7 +45,7 @@ def launched_command(
     words += command[1:]
     if not launcher:
         return words
-    array = [f"JOB=1:{jobs}"] if jobs > 1 else []
+    array = [f"JOB=1:{jobs}"] if jobs else []
     return [*launcher, *array, log, *words]
 
 

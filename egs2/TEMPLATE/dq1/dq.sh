@@ -43,7 +43,7 @@ declare_options() {
     option max_reject_ratio 0.01 "share of faulty utterances at which a stage stops"
 
     heading "Pretraining (stages 6-7)"
-    option size "" "conf/train_{ssl,ctc}_<size>.yaml (default: mini; commonvoice: gpu1)"
+    option size "" "mini, mini_conv, base_1gpu, base (default: mini; commonvoice: base_1gpu)"
     option train_config "" "default: conf/train_ssl_<size>.yaml"
     option pretrain_args "" "further options of espnet2_dq.bin.ssl_train"
     option probe true "frame-phone probe during pretraining, where the corpus has alignments"
@@ -53,7 +53,8 @@ declare_options() {
     option init pretrained "pretrained or random"
     option finetune_minutes "" "labelled minutes per language (default: mini 5, else 60)"
     option finetune_langs "" "languages to fine-tune jointly (default: all)"
-    option finetune_config "" "default: conf/train_ctc_<size>.yaml"
+    option asr_tag "" "finetune_<asr_tag> (default: units, and what is not default)"
+    option finetune_config "" "default: conf/train_ctc_<size up to _>.yaml"
     option finetune_args "" "further options of espnet2_dq.bin.ctc_train"
 
     heading "Decoding and report (stages 10-13)"
@@ -72,14 +73,15 @@ check_options() {
     require_one_of init pretrained random
     require_one_of probe true false
     require_number seed nj beam
+    default_minutes=60
     case ${opt[corpus]} in
-    mini) set_default finetune_minutes 5 ;;
-    commonvoice) set_default size gpu1 ;;
+    mini) default_minutes=5 ;;
+    commonvoice) set_default size base_1gpu ;;
     esac
     set_default size mini
-    set_default finetune_minutes 60
+    set_default finetune_minutes "${default_minutes}"
     set_default train_config "conf/train_ssl_${opt[size]}.yaml"
-    set_default finetune_config "conf/train_ctc_${opt[size]}.yaml"
+    set_default finetune_config "conf/train_ctc_${opt[size]%%_*}.yaml"
     if [ "${opt[ngpu]}" = auto ]; then
         opt[ngpu]=0
         if nvidia-smi -L >/dev/null 2>&1; then opt[ngpu]=1; fi
@@ -95,6 +97,13 @@ known_corpora() {
     declare -F | while read -r line; do
         case ${line} in *" corpus_"*) printf '%s ' "${line##* corpus_}" ;; esac
     done
+}
+
+# A corpus that is not there is an error before anything is written.
+check_corpus() {
+    local command=()
+    "corpus_${opt[corpus]}"
+    io=()
 }
 
 set_default() { [ -n "${opt[$1]}" ] || opt[$1]=$2; }
@@ -125,9 +134,12 @@ summary() {
         echo "A stage that is done now runs again if an earlier one changes its input."
         return
     fi
-    for file in "${score}/summary.txt" "${exp}/report/index.html"; do
-        [ -e "${file}" ] || continue
-        case ${file} in *.txt) cat "${file}" ;; *) echo "report: ${PWD}/${file}" ;; esac
+    for file in "${score}"/*/summary.txt "${exp}/report/index.html"; do
+        if [ ! -e "${file}" ]; then continue; fi
+        case ${file} in
+        *.txt) echo "${file%/*}:" && cat "${file}" ;;
+        *) echo "report: $(cd "${file%/*}" && pwd)/${file##*/}" ;;
+        esac
     done
 }
 
@@ -145,6 +157,7 @@ main() {
     check_python
     check_options
     set_paths
+    if [ "${opt["stage"]}" -eq 1 ]; then check_corpus; fi
     if [ "${opt[dry_run]}" = false ]; then write_command "$@"; fi
     for ((number = opt[stage]; number <= opt[stop_stage]; number++)); do
         "stage_${stage_names[number - 1]}"

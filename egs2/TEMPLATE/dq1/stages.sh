@@ -14,24 +14,23 @@ input_if() { io+=("${@/#/--input_if=}"); }
 output() { io+=("${@/#/--output=}"); }
 output_if() { io+=("${@/#/--output_if=}"); }
 
-# The files of a data directory; audio is not read, wav.scp names it.
+# The files of a data directory; sound files are not read, wav.scp names them.
 input_data() {
     input "$1"/{wav.scp,utt2spk,utt2lang,utt2num_samples}
     input_if "$1"/{text,phn.ctm}
 }
+input_audio() { input "$1"/{wav.scp,utt2lang,utt2num_samples}; }
 output_data() {
     output "$1"/{wav.scp,utt2spk,spk2utt,utt2lang,utt2num_samples}
     output_if "$1"/{text,phn.ctm}
 }
 
-# on_cluster WORDS LOG [JOBS]: the next command goes through these words of cmd.sh
+# on_cluster WORDS GPUS LOG [JOBS]: the next command goes through words of cmd.sh
 on_cluster() {
     local launcher
     read -ra launcher <<<"$1"
-    if [ "$1" = "${cuda_cmd}" ] && [ "${opt[ngpu]}" -gt 0 ]; then
-        launcher+=(--gpu "${opt[ngpu]}")
-    fi
-    io+=("${launcher[@]/#/--launcher=}" "--log=$2" "--jobs=${3:-1}")
+    if [ "$2" -gt 0 ]; then launcher+=(--gpu "$2"); fi
+    io+=("${launcher[@]/#/--launcher=}" "--log=$3" "--jobs=${4:-0}")
 }
 
 # run_stage NAME AREA COMMAND...: the mark lies in AREA/.done
@@ -53,19 +52,29 @@ set_paths() {
     data=${prefix}data dump=${prefix}dump
     units=${prefix}units/${opt[units]} exp=${prefix}exp/${opt[tag]}
     labelled=finetune_${opt[finetune_minutes]}m
-    asr=${opt[units]}
     if [ -n "${opt[finetune_langs]}" ]; then
-        labelled+=_${opt[finetune_langs]// /-} asr+=_${opt[finetune_langs]// /-}
+        labelled+=_${opt[finetune_langs]// /-}
     fi
-    if [ "${opt[init]}" = random ]; then asr+=_random; fi
+    asr=${opt[asr_tag]:-$(asr_tag)}
     finetune=${exp}/finetune_${asr} decode=${exp}/decode_${asr}
     score=${exp}/score_${asr}
-    device=cpu
-    if [ "${opt[ngpu]}" -gt 0 ]; then device=cuda; fi
+    device=cpu one_gpu=0
+    if [ "${opt[ngpu]}" -gt 0 ]; then device=cuda one_gpu=1; fi
     read -ra langs <<<"${opt[langs]}"
     read -ra pretrain_args <<<"${opt[pretrain_args]}"
     read -ra finetune_args <<<"${opt[finetune_args]}"
     read -ra decode_args <<<"${opt[decode_args]}"
+}
+
+# Name of a fine-tuning: its units, and what is not as by default.
+asr_tag() {
+    local name=${opt[units]}
+    if [ -n "${opt[finetune_langs]}" ]; then name+=_${opt[finetune_langs]// /-}; fi
+    if [ "${opt[finetune_minutes]}" != "${default_minutes}" ]; then
+        name+=_${opt[finetune_minutes]}m
+    fi
+    if [ "${opt[init]}" = random ]; then name+=_random; fi
+    echo "${name}"
 }
 
 # The exact command, once, for the report.
@@ -90,6 +99,27 @@ find_sets() {
     # Before stage 1 the pattern stands for itself.
     if [ "${tests[0]}" = "test*" ]; then tests=(test); fi
     sets=(train dev "${tests[@]}")
+}
+
+# needs_text STAGE: say so and fail if train has no transcripts; else set 'sets' and
+# 'tests' to those that have some. Before stage 3 all are taken to have them.
+needs_text() {
+    local set labelled_sets=() labelled_tests=()
+    find_sets
+    if [ ! -e "${dump}/train/wav.scp" ]; then return 0; fi
+    for set in "${sets[@]}"; do
+        if [ -e "${dump}/${set}/text" ]; then
+            labelled_sets+=("${set}")
+            if [ "${set}" != train ] && [ "${set}" != dev ]; then
+                labelled_tests+=("${set}")
+            fi
+        fi
+    done
+    sets=("${labelled_sets[@]}") tests=("${labelled_tests[@]}")
+    if [ ! -e "${dump}/train/text" ]; then
+        echo "stage $1: skip (${dump}/train has no text: pretraining only)"
+        return 1
+    fi
 }
 
 # Set 'training': options of both trainings.
@@ -172,7 +202,7 @@ stage_filter() {
 
 stage_units() {
     local set
-    find_sets
+    needs_text 04_units || return 0
     for set in "${sets[@]}"; do
         input "${dump}/${set}"/{text,utt2lang}
         output "${dump}/${set}/${opt[units]}" "${dump}/${set}/${opt[units]}.int"
@@ -198,16 +228,17 @@ stage_stats() {
 stage_pretrain() {
     local training probe=()
     training_options
-    input_data "${dump}/train"
-    input_data "${dump}/dev"
+    input_audio "${dump}/train"
+    input_audio "${dump}/dev"
     input "${opt[train_config]}"
     output "${exp}/pretrain"/{latest.pth,config.yaml,log.jsonl}
     output_if "${exp}/pretrain/probe.jsonl"
     if [ "${opt[probe]}" = true ] && [ -e "${dump}/dev/phn.ctm" ]; then
+        input "${dump}"/{train,dev}/phn.ctm
         probe=(--probe_train "${dump}/train" --probe_test "${dump}/dev")
     fi
     fresh "${exp}/pretrain"
-    on_cluster "${cuda_cmd}" "${exp}/pretrain/train.log"
+    on_cluster "${cuda_cmd}" "${opt[ngpu]}" "${exp}/pretrain/train.log"
     run_stage 06_pretrain "${exp}" python -m espnet2_dq.bin.ssl_train \
         --config "${opt[train_config]}" --output_dir "${exp}/pretrain" \
         --train_data "${dump}/train" --valid_data "${dump}/dev" \
@@ -219,7 +250,7 @@ stage_analyse() {
     input_data "${dump}/${tests[0]}"
     input "${exp}/pretrain"/{latest.pth,config.yaml}
     output "${exp}/analysis/metrics.json"
-    on_cluster "${cuda_cmd}" "${exp}/analysis/analyse.log"
+    on_cluster "${cuda_cmd}" "${one_gpu}" "${exp}/analysis/analyse.log"
     run_stage 07_analyse "${exp}" python -m espnet2_dq.bin.analyse \
         --exp "${exp}/pretrain" --data_dir "${dump}/${tests[0]}" \
         --out "${exp}/analysis" --device "${device}"
@@ -228,6 +259,7 @@ stage_analyse() {
 # ---------------------------------------------------------------- fine-tuning (8-9)
 
 stage_subset() {
+    needs_text 08_subset || return 0
     local command=(python -m espnet2_dq.bin.subset --data "${dump}/train"
         --out "${dump}/${labelled}" --minutes "${opt[finetune_minutes]}"
         --seed "${opt[seed]}" --allow_less true)
@@ -243,9 +275,10 @@ stage_subset() {
 
 stage_finetune() {
     local training init=()
+    needs_text 09_finetune || return 0
     training_options
-    input_data "${dump}/${labelled}"
-    input_data "${dump}/dev"
+    input_audio "${dump}/${labelled}"
+    input_audio "${dump}/dev"
     input {"${dump}/${labelled}","${dump}/dev"}"/${opt[units]}.int"
     input "${units}/tokens.txt" "${opt[finetune_config]}"
     if [ "${opt[init]}" = pretrained ]; then
@@ -257,10 +290,60 @@ stage_finetune() {
     fi
     output "${finetune}"/{latest.pth,config.yaml,log.jsonl}
     fresh "${finetune}"
-    on_cluster "${cuda_cmd}" "${finetune}/train.log"
+    on_cluster "${cuda_cmd}" "${opt[ngpu]}" "${finetune}/train.log"
     run_stage "09_finetune_${asr}" "${exp}" python -m espnet2_dq.bin.ctc_train \
         --config "${opt[finetune_config]}" --output_dir "${finetune}" \
         --train_data "${dump}/${labelled}" --valid_data "${dump}/dev" \
         --units_dir "${units}" --unit "${opt[units]}" "${init[@]}" \
         "${training[@]}" "${finetune_args[@]}"
+}
+
+# --------------------------------------------------------------- evaluation (10-13)
+
+stage_decode() {
+    local set
+    needs_text 10_decode || return 0
+    for set in "${tests[@]}"; do decode_set "${set}" "${decode}/${set}"; done
+}
+
+decode_set() {
+    local set=$1 out=$2 nj=${opt[nj]} mode=(--mode greedy) name command
+    if [ "${opt[beam]}" -gt 1 ]; then mode=(--mode beam --beam_size "${opt[beam]}"); fi
+    name=${asr}_${set}
+    command=(python -m espnet2_dq.bin.decode --data_dir "${dump}/${set}" --out "${out}"
+        --units "${opt[units]}" "${mode[@]}" --num_jobs "${nj}")
+    input_audio "${dump}/${set}"
+    input "${finetune}"/{latest.pth,config.yaml} "${units}/tokens.txt"
+    input_if "${finetune}"/valid.*.best.pth
+    if [ "${nj}" -eq 1 ]; then output "${out}/hyp"; fi
+    on_cluster "${decode_cmd}" "${one_gpu}" "${out}/log/decode.JOB.log" "${nj}"
+    run_stage "10_decode_${name}" "${exp}" "${command[@]}" --model_dir "${finetune}" \
+        --token_list "${units}/tokens.txt" --ngpu "${one_gpu}" --job JOB \
+        "${decode_args[@]}"
+    if [ "${nj}" -gt 1 ]; then
+        input "${out}/jobs"
+        output "${out}/hyp"
+        run_stage "10_merge_${name}" "${exp}" "${command[@]}" --merge true
+    fi
+}
+
+stage_score() {
+    local set
+    needs_text 11_score || return 0
+    for set in "${tests[@]}"; do
+        input "${decode}/${set}/hyp" "${dump}/${set}"/{"${opt[units]}",utt2lang,utt2spk}
+        output "${score}/${set}"/{scores.json,summary.txt}
+        run_stage "11_score_${asr}_${set}" "${exp}" python -m espnet2_dq.bin.score \
+            --hyp "${decode}/${set}/hyp" --data_dir "${dump}/${set}" \
+            --units "${opt[units]}" --out "${score}/${set}"
+    done
+}
+
+stage_report() {
+    input_if "${exp}"/{pretrain,finetune_*}/{log,probe}.jsonl
+    input_if "${exp}/analysis/metrics.json" "${exp}"/score_*/*/scores.json
+    input_if "${dump}/language_shares.json" "${exp}/stats.json"
+    output "${exp}/report"/{index.html,results.json}
+    run_stage 12_report "${exp}" python -m espnet2_dq.bin.report --exp "${exp}" \
+        --data "${data}" --dump "${dump}" --out "${exp}/report"
 }

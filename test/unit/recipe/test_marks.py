@@ -171,7 +171,7 @@ class TestClearWay:
         folder = self.folder(tmp_path)
         other = dataclasses.replace(stage, params={"seed": "1"})
         moved = clear_way(other, all_digests(stage.inputs), mark, folder)
-        assert moved == tmp_path / "pretrain.old-1"
+        assert moved == tmp_path / "old" / "pretrain-1"
         assert (moved / "checkpoint.pth").exists()
         assert not folder.exists()
 
@@ -182,5 +182,5 @@ class TestClearWay:
         write_mark(mark, mark_of(stage))
         for number in (1, 2):
             moved = clear_way(stage, inputs, mark, self.folder(tmp_path))
-            assert moved == tmp_path / f"pretrain.old-{number}"
+            assert moved == tmp_path / "old" / f"pretrain-{number}"
         assert attempt_file(mark).exists()

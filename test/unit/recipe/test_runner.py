@@ -112,7 +112,7 @@ def test_launcher_words_do_not_count_as_change(folder, capfd):
 def test_launched_command_puts_array_log_and_interpreter():
     words = launched_command(["python", "-m", "x", "JOB"], ["run.pl"], "l.JOB", 3)
     assert words == ["run.pl", "JOB=1:3", "l.JOB", sys.executable, "-m", "x", "JOB"]
-    assert launched_command(["echo"], [], "l", 1) == ["echo"]
+    assert launched_command(["echo"], [], "l", 0) == ["echo"]
 
 
 def test_failure_report_shows_the_job_that_failed(tmp_path):
