@@ -61,12 +61,12 @@ class _StridedConv(torch.autograd.Function):
         ctx.x_shape = x.shape
         out = rows.new_empty(len(rows), weight.size(0))
         for shift, columns, piece in _pieces(rows, weight):
-            if shift == 0 and bias is None:
-                torch.mm(columns, piece.t(), out=out)
-            elif shift == 0:
-                torch.addmm(bias, columns, piece.t(), out=out)
-            else:
+            if shift:
                 out[:-shift].addmm_(columns, piece.t())
+            elif bias is None:
+                torch.mm(columns, piece.t(), out=out)
+            else:
+                torch.addmm(bias, columns, piece.t(), out=out)
         return out
 
     @staticmethod
