@@ -79,7 +79,7 @@ class FrameProbe:
     """Fits and scores the probe on the same frames each time it is called.
 
     The audio of the chosen utterances stays in memory as 16 kHz float32 (4 MB a
-    minute), so that a call costs encoding plus about 1 s a layer at 20k x 128.
+    minute); a call costs encoding plus about 1 s of CPU per layer of 12,000 x 128.
 
     Args:
         train_dir: Data directory with ``wav.scp``, ``utt2num_samples``, ``phn.ctm``
@@ -103,12 +103,12 @@ class FrameProbe:
         test_dir: Path | str,
         *,
         grid: FrameGrid | None = None,
-        max_train_frames: int = 20000,
+        max_train_frames: int = 12000,
         max_test_frames: int = 8000,
         batch_s: float = 30.0,
         seed: int = 0,
         skip_silence: bool = False,
-        iterations: int = 40,
+        iterations: int = 20,
     ) -> None:
         self.grid = grid or FrameGrid()
         self.batch_samples = int(batch_s * 16000)

@@ -39,8 +39,8 @@ def fit_probe(
     *,
     num_classes: int,
     seed: int = 0,
-    iterations: int = 40,
-    l2: float = 1e-4,
+    iterations: int = 20,
+    l2: float = 2e-3,
 ) -> ProbeWeights:
     """Fit softmax regression: mean cross entropy + l2/2 * |weight|^2.
 
@@ -52,7 +52,8 @@ def fit_probe(
         labels: ``(N,)`` int64 in ``[0, num_classes)``.
         num_classes: C.
         seed: Only breaks the tie between equal classes; fits with one seed are equal.
-        iterations: Most L-BFGS iterations.
+        iterations: Most L-BFGS iterations; with the default ``l2`` more than 20 change
+            the accuracy by less than half a point.
         l2: Weight decay on standardised features (scikit-learn's 1 / (C * N)).
 
     Returns:
@@ -66,9 +67,10 @@ def fit_probe(
         scale = x.std(0, correction=0)
         scale = torch.where(scale > 1e-6 * scale.max().clamp(min=1e-12), scale, 1.0)
         x = (x - mean) / scale
-        basis = _whitening(x, labels, num_classes)
+        basis = _whitening(x, labels, num_classes, l2)
         x = x @ basis
         weight, bias = _discriminant(x, labels, num_classes)
+        weight, bias = _best_scale(x, labels, weight, bias, basis, l2)
         noise = torch.Generator().manual_seed(seed)
         weight += 1e-6 * torch.randn(weight.shape, generator=noise).to(weight)
         weight, bias = _minimise(x, labels, weight, bias, basis, iterations, l2)
@@ -93,13 +95,18 @@ def _class_means(x: torch.Tensor, labels: torch.Tensor, c: int) -> torch.Tensor:
     return _class_sums(x, labels, c) / counts.clamp(min=1)[:, None]
 
 
-def _whitening(x: torch.Tensor, labels: torch.Tensor, c: int) -> torch.Tensor:
-    """Basis ``(D, D)`` in which the within-class covariance is the identity."""
+def _whitening(
+    x: torch.Tensor, labels: torch.Tensor, c: int, l2: float
+) -> torch.Tensor:
+    """Basis ``(D, D)`` in which the within-class covariance is about the identity.
+
+    Directions without variance stay short: there the penalty, not the data, curves
+    the loss.
+    """
     within = x - _class_means(x, labels, c)[labels]
     covariance = (within.T @ within / len(x)).double()
     values, vectors = torch.linalg.eigh(covariance)
-    floor = 1e-4 * values[-1].clamp(min=1e-12)
-    return (vectors / values.clamp(min=floor).sqrt()).to(x)
+    return (vectors / (values.clamp(min=0.0) + 4.0 * l2 + 1e-6).sqrt()).to(x)
 
 
 def _discriminant(
@@ -109,6 +116,25 @@ def _discriminant(
     means = _class_means(x, labels, c)
     prior = torch.bincount(labels, minlength=c).to(x).clamp(min=0.5) / len(x)
     return means.T.contiguous(), prior.log() - 0.5 * means.square().sum(-1)
+
+
+def _best_scale(
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor,
+    basis: torch.Tensor,
+    l2: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shrink the start: far apart classes make the discriminant's weights huge."""
+    stride = max(1, len(x) // 2000)
+    some, target = x[::stride], labels[::stride]
+    penalty = 0.5 * l2 * (basis @ weight).square().sum()
+    logits = torch.addmm(bias, some, weight)
+    scales = [0.5**k for k in range(12)]
+    losses = [F.cross_entropy(s * logits, target) + s * s * penalty for s in scales]
+    best = scales[int(torch.stack(losses).argmin())]
+    return best * weight, best * bias
 
 
 def _minimise(
@@ -121,6 +147,7 @@ def _minimise(
     l2: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Full-batch L-BFGS; the penalty is on ``basis @ weight``, as before whitening."""
+    n = len(labels)
     weight.requires_grad_(True)
     bias.requires_grad_(True)
     optimizer = torch.optim.LBFGS(
@@ -131,13 +158,20 @@ def _minimise(
         tolerance_change=1e-7,
         line_search_fn="strong_wolfe",
     )
+    target = labels[:, None]
+    minus_one = x.new_full((n, 1), -1.0)
 
+    @torch.no_grad()
     def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(torch.addmm(bias, x, weight), labels)
-        loss = loss + 0.5 * l2 * (basis @ weight).square().sum()
-        loss.backward()
-        return loss
+        # by hand and in place: autograd needs 1.5 times as long for these two matmuls
+        plain = basis @ weight
+        logits = torch.addmm(bias, x, weight)
+        norm = logits.logsumexp(1, keepdim=True)
+        loss = (norm - logits.gather(1, target)).mean()
+        slope = logits.sub_(norm).exp_().scatter_add_(1, target, minus_one).div_(n)
+        weight.grad = torch.addmm(basis.T @ plain, x.T, slope, beta=l2)
+        bias.grad = slope.sum(0)
+        return loss + 0.5 * l2 * plain.square().sum()
 
     optimizer.step(closure)
     return weight.detach(), bias.detach()

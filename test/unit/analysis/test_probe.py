@@ -37,16 +37,32 @@ def test_features_without_information_give_the_majority() -> None:
 
 
 @pytest.mark.slow  # importing scikit-learn
-def test_agrees_with_scikit_learn() -> None:
+@pytest.mark.parametrize("l2", [1e-4, 2e-3])
+def test_agrees_with_scikit_learn(l2: float) -> None:
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, y = classes(3000, spread=0.8)
     x_test, y_test = classes(2000, spread=0.8, seed=1)
-    mean, std = x.mean(0), x.std(0)
-    peer = linear_model.LogisticRegression(C=1 / (1e-4 * len(x)), max_iter=500)
+    mean, std = x.mean(0), x.std(0, correction=0)
+    peer = linear_model.LogisticRegression(C=1 / (l2 * len(x)), max_iter=500)
     peer.fit(((x - mean) / std).numpy(), y.numpy())
     theirs = peer.score(((x_test - mean) / std).numpy(), y_test.numpy())
     assert 0.4 < theirs < 0.95  # neither trivial nor hopeless
-    assert accuracy(0.8) == pytest.approx(theirs, abs=0.01)
+    ours = fit_probe(x, y, num_classes=8, iterations=100, l2=l2)
+    assert probe_accuracy(ours, x_test, y_test) == pytest.approx(theirs, abs=0.01)
+
+
+def test_gradient_is_that_of_the_stated_loss() -> None:
+    x, y = classes(500, spread=0.8)
+    l2 = 0.01
+    probe = fit_probe(x, y, num_classes=8, iterations=200, l2=l2)
+    weight = probe.weight.clone().requires_grad_(True)
+    bias = probe.bias.clone().requires_grad_(True)
+    standardised = (x - probe.mean) / probe.scale
+    loss = torch.nn.functional.cross_entropy(standardised @ weight + bias, y)
+    (loss + 0.5 * l2 * weight.square().sum()).backward()
+    # zero at the minimum only if our gradient was the gradient of this loss
+    assert float(weight.grad.abs().max()) < 1e-3
+    assert float(bias.grad.abs().max()) < 1e-3
 
 
 def test_same_seed_gives_the_same_weights() -> None:
