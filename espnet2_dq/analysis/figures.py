@@ -74,7 +74,7 @@ def plot_code_map(found: ConditionalMap, title: str, row_name: str) -> Figure:
         row_name: What a row is: ``language`` or ``phone``.
     """
     rows, columns = found.probability.shape
-    figure = _figure(9.0, min(14.0, 1.6 + max(1.2, 0.16 * min(rows, MAX_ROW_NAMES))))
+    figure = _figure(9.0, min(14.0, 1.6 + max(1.2, 0.12 * min(rows, MAX_ROW_NAMES))))
     axes = figure.subplots()
     image = axes.imshow(
         _shrink(found.probability, 2400),

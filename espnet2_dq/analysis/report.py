@@ -215,8 +215,9 @@ def _code_maps(run: Run) -> list[Picture]:
         Picture(
             _data_uri(path.read_bytes(), "png"),
             f"Heat map of the probability of each {name} given the joint code",
-            f"P({name}|code). A row of high values is a {name} that codes name; a"
-            " diagonal path is a quantizer that tells them apart.",
+            f"P({name}|code). Each column is a joint code in use. A clear diagonal:"
+            f" codes stand for one {name} each; high values along one row only: most"
+            " codes stand for the most frequent one.",
         )
         for name, path in run.code_maps.items()
     ]

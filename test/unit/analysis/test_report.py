@@ -161,7 +161,14 @@ def test_full_run(work: Path, capsys) -> None:
         "synthetic",
     )
     assert page.images == 4  # two curves, probe, one heat map
-    for words in ("20.0 %", "1 min 15 s", "synthetic speech", "1 too short", "+7.0"):
+    for words in (
+        "20.0 %",
+        "45.0 % at update 0",
+        "1 min 15 s",
+        "synthetic speech",
+        "1 too short",
+        "+7.0",
+    ):
         assert words in page.text
     assert "ssl_train --tag 'a b'" in page.text
     out = capsys.readouterr().out
