@@ -55,6 +55,16 @@ def test_sure_answers_are_not_cut_short(batched):
 
 
 @BOTH
+def test_search_goes_on_for_the_second_best(batched):
+    """The best and a poor hypothesis end before the second best is complete."""
+    sure = [[0.998, 0.001, 0.001]] * 3
+    probs = torch.tensor([[0.01, 0.98, 0.01], [0.7, 0.1, 0.2], *sure])
+    options = BeamOptions(beam_size=3, nbest=2, batched=batched)
+    found = BeamDecoder(3, options).decode(probs.log())
+    assert [h.ids for h in found] == [(1,), (1, 2)]
+
+
+@BOTH
 @pytest.mark.parametrize(("blank", "ids"), [(0.6, ()), (0.2, (2,))])
 def test_one_frame(batched, blank, ids):
     log_probs = torch.tensor([[blank, 0.1, 0.9 - blank]]).log()

@@ -97,6 +97,16 @@ def test_extremely_sharp_posteriors_stay_exact():
     assert float(two.ended) < -5000
 
 
+def test_products_that_underflow_are_taken_again():
+    """Token 1 has probability e**-900 in every frame, 0 in float64."""
+    logits = torch.zeros(20, 3, dtype=torch.float64)
+    logits[:10, 2] = logits[10:, 0] = 900.0
+    extensions = walk(PrefixLattice(logits.log_softmax(-1)), (2,))
+    # the path may turn to token 1 in frame 1 to 19
+    expected = -900 + math.log(19)
+    assert float(extensions.continued[0, 0]) == pytest.approx(expected)
+
+
 def test_long_prefix_beyond_the_frames_is_impossible():
     lattice = PrefixLattice(random_log_probs(2, 3))
     extensions = walk(lattice, (1, 2, 1))
