@@ -29,7 +29,9 @@ class Draw:
     ordinal: int = 0
 
 
-def language_probabilities(hours: Mapping[str, float], power: float) -> dict[str, float]:
+def language_probabilities(
+    hours: Mapping[str, float], power: float
+) -> dict[str, float]:
     """Share of each language, p_l proportional to (n_l / N)^power (paper, IV.B).
 
     Args:
@@ -154,7 +156,9 @@ class BalancedPlan:
             shortfall -= self.num_samples[utt]
         return draws + extra
 
-    def _bucket(self, pool: Sequence[Draw], rng: np.random.Generator) -> list[list[Draw]]:
+    def _bucket(
+        self, pool: Sequence[Draw], rng: np.random.Generator
+    ) -> list[list[Draw]]:
         """Cut the pool, sorted by jittered length, into batches of bounded size."""
         lengths = np.array([self.num_samples[d.utt_id] for d in pool], dtype=np.float64)
         # The jitter mixes languages whose utterances differ a little in length.
