@@ -163,8 +163,8 @@ def read_scores(exp: Path) -> Scores:
     """Sections of every ``score_<system>/**/scores.json``.
 
     A section is an object with ``metric``, ``languages`` and ``average``
-    (``score.report``). Its set is the innermost name around it that is not a metric:
-    a key of the file, else the folder below ``score_<system>``.
+    (``bin.score``). Its set is the innermost name around it that is not a metric: a
+    key of the file, else the folder below ``score_<system>``.
     """
     scores: Scores = {}
     for path in sorted(exp.glob("score_*/**/scores.json")):
@@ -181,6 +181,7 @@ def _sections(node: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         return
     if {"metric", "languages", "average"} <= node.keys():
         yield name, node
+        yield from _sections(node.get("other_metrics"), name)
         return
     for key, value in node.items():
         inner = name if key in ("per", "wer", "cer", "metrics", "sets") else str(key)

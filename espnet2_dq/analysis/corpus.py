@@ -42,11 +42,13 @@ class CorpusSummary:
         source: What the corpus says of itself (``synthetic``, ``recorded``,
             ``synthetic+recorded``), or "".
         sets: In the order train, dev, test, others.
+        shares: Share of each language in pretraining's batches; empty if unknown.
     """
 
     name: str = ""
     source: str = ""
     sets: list[SetSummary] = field(default_factory=list)
+    shares: dict[str, float] = field(default_factory=dict)
 
     @property
     def languages(self) -> list[str]:
@@ -77,8 +79,12 @@ def read_corpus(data: Path, dump: Path, command: list[str]) -> CorpusSummary:
     ordered = sorted(names, key=lambda name: (first.get(name, 3), name))
     return CorpusSummary(
         name=_name(command),
-        source=_source(data / "corpus.json"),
+        source=str(_read_json(data / "corpus.json").get("source", "")),
         sets=[_summarise(name, data, dump) for name in ordered],
+        shares={
+            row["lang"]: row["share"]
+            for row in _read_json(dump / "language_shares.json").get("languages", [])
+        },
     )
 
 
@@ -89,12 +95,12 @@ def _name(command: list[str]) -> str:
     return ""
 
 
-def _source(path: Path) -> str:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
-    return str(content.get("source", ""))
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _summarise(name: str, data: Path, dump: Path) -> SetSummary:
