@@ -190,9 +190,10 @@ def sequential_batches(
     order = sorted(num_samples, key=lambda utt: (-num_samples[utt], utt))
     batches: list[list[Draw]] = []
     for utt in order:
-        room = batches and num_samples[batches[-1][0].utt_id] * (len(batches[-1]) + 1)
-        if batches and (room <= batch_samples or len(batches[-1]) < min_utterances):
-            batches[-1].append(Draw(utt))
+        last = batches[-1] if batches else []
+        grown = num_samples[last[0].utt_id] * (len(last) + 1) if last else 0
+        if last and (grown <= batch_samples or len(last) < min_utterances):
+            last.append(Draw(utt))
         else:
             batches.append([Draw(utt)])
     if batches and len(batches[-1]) < min_utterances:

@@ -74,6 +74,7 @@ class HealthMonitor(nn.Module):
         """Names of all gauges; every batch reports all of them (DDP needs that)."""
         names = [f"{b}_{kind}" for b in BLOCKS for kind in ("spread", "rank", "cosine")]
         for name, tracker in self.usage.items():
+            assert isinstance(tracker, UsageTracker)
             groups = range(1, len(tracker.share) + 1)
             names += [f"{name}_perplexity_g{g}" for g in groups]
             names += [f"{name}_codes_g{g}" for g in groups]

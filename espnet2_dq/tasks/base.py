@@ -1,5 +1,6 @@
 """What both tasks share: arguments, data, optimizer hook, learning-rate groups."""
 
+import functools
 import logging
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import torch
 from espnet2.utils.types import float_or_none, str2bool
 
 from espnet2_dq.config import from_mapping, unknown_key_message
-from espnet2_dq.data.batches import BalancedPlan, sequential_batches
+from espnet2_dq.data.batches import BalancedPlan, Draw, sequential_batches
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.encoder.build import build_frontend
 from espnet2_dq.errors import ConfigError
@@ -102,7 +103,9 @@ class DQTask(AbsTask):
         )
 
     @classmethod
-    def build_preprocess_fn(cls, args: Namespace, train: bool) -> Callable | None:
+    def build_preprocess_fn(
+        cls, args: Namespace, train: bool
+    ) -> Callable[..., Any] | None:
         """Nothing to do: text was turned into ids by the units stage."""
         return None
 
@@ -160,14 +163,12 @@ class DQTask(AbsTask):
         if not train and args.valid_batch_seconds is not None:
             seconds = args.valid_batch_seconds
         batch_samples = int(seconds * SAMPLE_RATE_HZ)
+        plan: Callable[[int], list[list[Draw]]]
         if train:
             plan = cls._training_plan(args, lengths, batch_samples).epoch
         else:
             fixed = sequential_batches(lengths, batch_samples, args.dq_world_size)
-
-            def plan(_epoch: int) -> Any:
-                return fixed
-
+            plan = functools.partial(_same_for_all, fixed)
         return PlannedIterFactory(
             cls.build_dataset(args, iter_options),
             plan,
@@ -235,7 +236,8 @@ class DQTask(AbsTask):
         optim_class = optim_classes[args.optim]
         groups = cls.parameter_groups(args, model)
         optimizer = optim_class(groups, **args.optim_conf)
-        optimizer.register_step_post_hook(lambda opt, *_: model.on_update(opt))
+        on_update: Callable[..., None] = model.on_update  # type: ignore[assignment]
+        optimizer.register_step_post_hook(lambda opt, *_: on_update(opt))
         return [optimizer]
 
     @classmethod
@@ -254,6 +256,10 @@ class DQTask(AbsTask):
         # The rest of the model first: ESPnet logs the first group as "lr".
         order = sorted(grouped.items(), key=lambda item: (item[0] != 1.0, item[0]))
         return [{"params": p, "lr": lr * s} for s, p in order]
+
+
+def _same_for_all(batches: list[list[Draw]], _epoch: int) -> list[list[Draw]]:
+    return batches
 
 
 def check_config_keys(

@@ -11,7 +11,7 @@ from espnet2_dq.data.batches import Draw
 from espnet2_dq.tasks.collate import Collate
 
 
-class DrawnDataset(Dataset):
+class DrawnDataset(Dataset[Any]):
     """Looks an utterance up by its :class:`Draw`, so that the collate sees both."""
 
     def __init__(self, dataset: Any) -> None:
@@ -58,7 +58,7 @@ class PlannedIterFactory(AbsIterFactory):
         self.num_workers = num_workers
         self.fixed_epoch = fixed_epoch
 
-    def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator:
+    def build_iter(self, epoch: int, shuffle: bool | None = None) -> Iterator[Any]:
         """Return the loader of ``epoch``; ``shuffle`` is part of the plan already."""
         batches = self.plan(epoch)
         shares = [batch[self.rank :: self.world_size] for batch in batches]
