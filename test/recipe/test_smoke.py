@@ -19,10 +19,10 @@ STAGES = [
     "07_analyse",
     "08_subset_finetune_0.2m_phn",
     "09_finetune_phn_0.2m",
-    "10_decode_phn_0.2m",
-    "11_score_phn_0.2m",
+    "10_decode_phn_0.2m_test",
+    "11_score_phn_0.2m_test",
     "12_report",
-    "13_pack_phn_0.2m",
+    "13_pack",
 ]
 
 
@@ -88,7 +88,7 @@ def test_dry_run_says_why_and_touches_nothing(first, recipe, smoke_options):
         ("data/test/text", ["01_data"]),
         ("dump/test/utt2lang", ["03_filter", "04_units_phn"]),
         ("exp/dq/stats.json", ["05_stats"]),
-        ("exp/dq/report/results.json", ["12_report"]),
+        ("exp/dq/report/results.json", ["12_report", "13_pack"]),
     ],
 )
 def test_damage_is_repaired_and_only_what_depends_on_it_runs(

@@ -347,3 +347,11 @@ stage_report() {
     run_stage 12_report "${exp}" python -m espnet2_dq.bin.report --exp "${exp}" \
         --data "${data}" --dump "${dump}" --out "${exp}/report"
 }
+
+stage_pack() {
+    input_if "${exp}"/{pretrain,finetune_*}/{latest.pth,config.yaml}
+    input_if "${exp}"/finetune_*/valid.*.best.pth "${exp}/report/results.json"
+    output "${exp}/pack"
+    run_stage 13_pack "${exp}" python -m espnet2_dq.bin.pack --exp "${exp}" \
+        --data "${data}" --dump "${dump}" --out "${exp}/pack"
+}
