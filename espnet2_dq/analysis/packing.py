@@ -134,7 +134,7 @@ def _write(
 
 
 def shared_config(config: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
-    """The configuration without paths; tokens inside; readable by ESPnet's ASR task."""
+    """The configuration without paths, with the tokens themselves inside."""
     kept = {key: config[key] for key in _KEPT if config.get(key) is not None}
     # null is a choice here: no projection
     kept["preencoder"] = config.get("preencoder", "linear")
@@ -142,9 +142,7 @@ def shared_config(config: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     if kind != "ctc":
         return kept
     tokens = token_list(config)
-    kept |= {"token_list": tokens, "token_list_sha256": tokens_sha256(tokens)}
-    absent = ("input_size", "specaug", "normalize", "postencoder", "decoder", "init")
-    return {**kept, "model": "dq_ctc", **dict.fromkeys(absent)}
+    return kept | {"token_list": tokens, "token_list_sha256": tokens_sha256(tokens)}
 
 
 def model_card(run: Run, packed: Packed, config: Mapping[str, Any]) -> str:
