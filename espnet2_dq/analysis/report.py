@@ -19,6 +19,8 @@ from espnet2_dq.analysis.results import METRICS, main_score, results
 from espnet2_dq.data.tables import write_lines
 
 NOT_RUN = "not run"
+# A stage's mark is written when it has ended: ours cannot be there yet.
+_NO_MARK_YET = {"report": "wrote this page", "pack": "not run before this page"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class StageRow:
-    """One line of the table of stages."""
+    """One line of the table of stages; without ``seconds``, ``started`` says why."""
 
     number: int
     name: str
@@ -148,7 +150,8 @@ def stage_rows(run: Run) -> list[StageRow]:
             for m in marks
         ]
         if not marks:
-            rows.append(StageRow(number, f"{number:02d}_{name}", None, "", ""))
+            why = _NO_MARK_YET.get(name, NOT_RUN)
+            rows.append(StageRow(number, f"{number:02d}_{name}", None, why, ""))
     return rows
 
 

@@ -237,6 +237,8 @@ def test_stages_without_mark_are_not_run(work: Path) -> None:
     rows = stage_rows(run)
     assert [row.number for row in rows] == list(range(1, 14))
     assert [row.number for row in rows if row.seconds is not None] == [1, 6, 9]
+    assert rows[9].started == "not run"
+    assert rows[11].started == "wrote this page"
     assert "fr        30.00" in plain_table(run)
 
 
