@@ -89,6 +89,16 @@ class CTCTask(DQTask):
         """Settle the architecture before ESPnet builds anything, then train."""
         if args is None:
             args = cls.get_parser().parse_args(cmd)
+        cls.settle_architecture(args)
+        super().main(args=args)
+
+    @classmethod
+    def settle_architecture(cls, args: Namespace) -> None:
+        """Fill frontend, preencoder and encoder in from the pretraining run.
+
+        Raises:
+            ConfigError: A key contradicts it, or cannot be used in fine-tuning.
+        """
         if args.crop_seconds is not None:
             raise ConfigError(
                 f"crop_seconds: {args.crop_seconds}; a crop would cut the speech but"
@@ -98,7 +108,6 @@ class CTCTask(DQTask):
             vars(args), args.init, args.architecture
         ).items():
             setattr(args, key, value)
-        super().main(args=args)
 
     @classmethod
     def required_data_names(

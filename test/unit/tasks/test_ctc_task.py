@@ -242,3 +242,37 @@ def test_two_processes_give_what_one_gives(corpus) -> None:
         assert process.returncode == 0, err[-3000:]
     found = weights(corpus.root / "two" / "1epoch.pth")
     assert_same(found, weights(one / "1epoch.pth"), 1e-5)
+
+
+CONF = Path(__file__).parents[3] / "egs2" / "commonvoice_dq" / "ssl1" / "conf"
+
+
+@pytest.mark.parametrize(
+    ("name", "updates", "audio_s"),
+    [
+        ("train_ctc_base.yaml", 13000, 1600.0),
+        ("train_ctc_mini.yaml", 1000, 8.0),
+        ("tuning/train_ctc_smoke.yaml", 4, 16.0),
+    ],
+)
+def test_recipe_configurations_build(name, updates, audio_s) -> None:
+    """Every key is known and used, and the sizes are what the comments say."""
+    from espnet2_dq.asr.build import build_ctc_model
+    from espnet2_dq.tasks.base import check_config_keys
+    from espnet2_dq.tasks.ctc import CTCTask
+
+    content = yaml.safe_load((CONF / name).read_text())
+    parser = CTCTask.get_parser()
+    check_config_keys(parser, content, name)
+    args = parser.parse_args(["--config", str(CONF / name)])
+    assert CTCTask.updates_total(args) == updates
+    assert args.batch_seconds * args.accum_grad == audio_s
+    args.output_dir, args.token_list, args.init = "exp", TOKENS, "random"
+    small = {"num_blocks": 1, "output_size": 16, "attention_heads": 2}
+    args.encoder_conf |= small | {"linear_units": 32, "positional": {"groups": 2}}
+    CTCTask.settle_architecture(args)
+    assert build_ctc_model(vars(args)).conf.subsample == args.model_conf["subsample"]
+    collate = CTCTask.build_collate_fn(args, train=True)
+    assert (collate.time_mask is None) == (args.time_mask is None)
+    assert collate.channels == 16
+    assert CTCTask.build_collate_fn(args, train=False).time_mask is None
