@@ -35,7 +35,8 @@ TOP_LEVEL = {"registry": 3.5, "espnet_compat": 0, "config": 0, "errors": -1}
 # Parts that may see each other although they stand on one layer.
 SIDEWAYS = {("text", "data"), ("data", "text"), ("encoder", "interop")}
 SIDEWAYS |= {("interop", "encoder"), ("decode", "asr"), ("decode", "score")}
-SIDEWAYS |= {("analysis", "ssl"), ("analysis", "asr"), ("score", "data")}
+SIDEWAYS |= {("analysis", "ssl"), ("analysis", "asr"), ("analysis", "decode")}
+SIDEWAYS |= {("score", "data")}
 
 
 def part_of(dotted):

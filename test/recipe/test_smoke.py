@@ -54,7 +54,7 @@ def test_results_hold_numbers_for_every_language(first, recipe):
     assert all(isinstance(rate, float) for rate in results["per"].values())
     assert set(results["seconds"]) >= set(STAGES[:11])
     page = (folder / "index.html").read_text()
-    assert "./run.sh --work_dir" in page
+    assert f"--work_dir {recipe.work}" in page
 
 
 def test_last_lines_are_the_table_and_the_report(first, recipe):
