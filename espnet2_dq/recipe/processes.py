@@ -17,6 +17,10 @@ _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+# Training writes one line with all losses and gauges: about 1.5 kB.
+MAX_LINE_BYTES = 4096
+
+
 def die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, even by SIGKILL (Linux)."""
     if _LIBC is not None:
@@ -106,7 +110,7 @@ def last_lines(path: Path, count: int) -> list[str]:
     try:
         with path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - 400 * count))
+            stream.seek(max(0, size - MAX_LINE_BYTES * count))
             text = stream.read().decode("utf-8", errors="replace")
     except OSError:
         return []
