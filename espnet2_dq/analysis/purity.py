@@ -53,7 +53,7 @@ def joint_code(codes: np.ndarray) -> np.ndarray:
     joint = np.zeros(len(codes), dtype=np.int64)
     for column in np.asarray(codes, dtype=np.int64).T:
         _, compact = np.unique(column, return_inverse=True)
-        joint = joint * (int(compact.max(initial=0)) + 1) + compact
+        joint = joint * (int(np.max(compact, initial=0)) + 1) + compact
         _, joint = np.unique(joint, return_inverse=True)
     return joint
 

@@ -71,9 +71,9 @@ def speakers(split: str, seed: int) -> list[Speaker]:
             Speaker(
                 name=f"syn-{variant.lower()}",
                 variant=variant,
-                pitch=rng.randint(35, 65),
-                words_per_minute=rng.randint(145, 195),
-                tract=rng.uniform(0.92, 1.08),
+                pitch=rng.randint(42, 58),
+                words_per_minute=rng.randint(150, 180),
+                tract=rng.uniform(0.97, 1.03),
             )
         )
     return people
@@ -102,7 +102,7 @@ class Studio:
         written = [p for word in self._engine.phonemes(text) for p in word]
         speech = self._engine.speak(
             text,
-            words_per_minute=round(speaker.words_per_minute * rng.uniform(0.9, 1.1)),
+            words_per_minute=round(speaker.words_per_minute * rng.uniform(0.95, 1.05)),
             pitch=min(99, max(0, speaker.pitch + rng.randint(-6, 6))),
             pitch_range=rng.randint(35, 70),
         )
@@ -124,14 +124,14 @@ class Studio:
             samples.astype(np.float32) / 32768, ESPEAK_RATE_HZ * tract, SAMPLE_RATE_HZ
         )
         wave = np.concatenate([np.zeros(lead, "f4"), wave])
-        tilt = rng.uniform(-0.5, 0.5)  # first-order filter: darker or brighter
+        tilt = rng.uniform(-0.3, 0.3)  # first-order filter: darker or brighter
         wave[1:] += tilt * wave[:-1].copy()
         level = 10 ** (rng.uniform(-32, -18) / 20)  # dB below full scale
         wave *= level / max(float(np.sqrt(np.mean(wave**2))), 1e-5)
         bank = self._banks[rng.randrange(2)]
         offset = rng.randrange(len(bank))
         noise = np.take(bank, np.arange(offset, offset + len(wave)), mode="wrap")
-        wave += noise * level * 10 ** (-rng.uniform(20, 40) / 20)
+        wave += noise * level * 10 ** (-rng.uniform(30, 50) / 20)
         return np.clip(np.round(wave * 32767), -32768, 32767).astype(np.int16)
 
 
