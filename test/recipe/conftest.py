@@ -24,10 +24,14 @@ class Recipe:
     def __init__(self, work: Path) -> None:
         self.work = work
 
+    def script(self) -> str:
+        """Path of ``run.sh``."""
+        return str(RECIPE / "run.sh")
+
     def __call__(self, *options: str, **variables: str) -> "Outcome":
         inherited = {k: v for k, v in os.environ.items() if k != "DQ_PYTHON"}
         done = subprocess.run(
-            [str(RECIPE / "run.sh"), "--work_dir", str(self.work), *options],
+            [self.script(), "--work_dir", str(self.work), *options],
             env={**inherited, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -155,6 +155,9 @@ corpus_kaldi() {
     local path
     [ -n "${opt[data_root]}" ] ||
         die "--corpus kaldi needs --data_root DIR with DIR/train, DIR/dev, DIR/test"
+    for path in "${opt[data_root]}"/{train,dev}; do
+        [ -d "${path}" ] || die "--data_root: no directory ${path} (from ${PWD})"
+    done
     command=(prepare_kaldi --data_root "${opt[data_root]}" --out "${data}"
         --max_reject_ratio "${opt[max_reject_ratio]}")
     if [ ${#langs[@]} -gt 0 ]; then command+=(--langs "${langs[@]}"); fi
