@@ -222,6 +222,18 @@ class DQTask(AbsTask):
         return int(args.max_epoch * args.num_iters_per_epoch // args.accum_grad)
 
     @classmethod
+    def main_worker(cls, args: Namespace) -> None:
+        """Train, then leave the process group together.
+
+        ESPnet leaves it open; at interpreter exit gloo's threads are then ended at
+        random, and now and then a rank that has finished aborts (signal 6).
+        """
+        super().main_worker(args)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+    @classmethod
     def build_optimizers(
         cls, args: Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
