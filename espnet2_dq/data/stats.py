@@ -14,8 +14,10 @@ PASSES = 4
 # Output rates [Hz] and kernels of the waveform frontend's layers after the first.
 _CONV_RATES_HZ = (1600, 800, 400, 200, 100, 50)
 _CONV_KERNELS = (3, 3, 3, 3, 2, 2)
-# What one device sustains on such a model, for the estimate of hours only.
-DEVICE_TFLOPS = {"GPU (bf16)": 60.0, "CPU core (bf16)": 0.09}
+# What one device sustains at the width of BASE, for the estimate of hours only (the
+# CPU's was measured); narrower models use a device less well, about in proportion.
+DEVICE_TFLOPS = {"GPU (bf16)": 60.0, "CPU core (bf16)": 0.13}
+FULL_WIDTH = 768
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ def cost_of(config: Mapping[str, Any], plan: Plan) -> Cost:
     flop = 2.0 * PASSES * (encoder * FRAMES_PER_S + conv_macs_per_s)
     total_tflop = flop * plan.audio_hours_per_update * 3600 * plan.updates / 1e12
     weights_gib = 4 * parameters / 2**30
+    efficiency = min(1.0, width / FULL_WIDTH)
     # Resuming needs student, teacher and two moments; kept models, the first two.
     checkpoint = 4 * weights_gib
     kept = 1 + _kept_models(config.get("keep_nbest_models", 1))
@@ -83,7 +86,8 @@ def cost_of(config: Mapping[str, Any], plan: Plan) -> Cost:
         checkpoint_gib=checkpoint,
         disk_gib=checkpoint + kept * 2 * weights_gib,
         device_hours={
-            name: total_tflop / speed / 3600 for name, speed in DEVICE_TFLOPS.items()
+            name: total_tflop / (speed * efficiency) / 3600
+            for name, speed in DEVICE_TFLOPS.items()
         },
     )
 

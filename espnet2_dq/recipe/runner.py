@@ -136,7 +136,7 @@ class _Follow:
             return True
         self.deadline = time.monotonic() + FOLLOW_EVERY_S
         line = "".join(last_lines(self.log, 1)).split(" INFO: ")[-1][:SHOWN_WIDTH]
-        if line and line != self.shown and not line.startswith("#"):
+        if line and line != self.shown and line[0] not in "# ":
             print(f"  ... {line}", flush=True)
             self.shown = line
         return True
