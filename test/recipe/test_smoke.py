@@ -77,7 +77,7 @@ def test_dry_run_says_why_and_touches_nothing(first, recipe, smoke_options):
     assert outcome.code == 0
     assert outcome.stages("run") == ["03_filter"]
     assert "--min_duration_s 0.4 -> 0.3" in outcome.output
-    assert "python" in outcome.output
+    assert "GiB of disk; one GPU" in outcome.output
     assert files_of(recipe.work) == before
 
 

@@ -217,13 +217,16 @@ stage_units() {
 }
 
 stage_stats() {
-    local set
+    local set command=(python -m espnet2_dq.bin.stats --dump "${dump}")
     find_sets
+    command+=(--sets "${sets[@]}" --config "${opt[train_config]}")
     for set in "${sets[@]}"; do input_data "${dump}/${set}"; done
     input "${opt[train_config]}"
     output "${exp}/stats.json"
-    run_stage 05_stats "${exp}" python -m espnet2_dq.bin.stats --dump "${dump}" \
-        --sets "${sets[@]}" --config "${opt[train_config]}" --out "${exp}/stats.json"
+    run_stage 05_stats "${exp}" "${command[@]}" --out "${exp}/stats.json"
+    if [ "${opt[dry_run]}" = true ] && [ -e "${dump}/train/wav.scp" ]; then
+        "${DQ_PYTHON}" "${command[@]:1}" | tail -n 2 # what the run would cost
+    fi
 }
 
 # -------------------------------------------------------------- pretraining (6-7)
