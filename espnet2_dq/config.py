@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 from espnet2_dq.errors import ConfigError
 
 T = TypeVar("T")
+_EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def unknown_key_message(key: str, allowed: Iterable[str], where: str) -> str:
@@ -73,4 +75,23 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected a number, got {value!r}") from None
     if hint in (int, bool, str) and type(value) is not hint:
         raise ConfigError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def scientific_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with strings such as ``1e-3`` as floats, at any depth.
+
+    YAML 1.1, and so ESPnet's options, take a number for a string when it has an
+    exponent but no point; torch's optimizers then fail on a comparison.
+    """
+    return {key: _scientific(value) for key, value in values.items()}
+
+
+def _scientific(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return scientific_numbers(value)
+    if isinstance(value, list | tuple):
+        return [_scientific(item) for item in value]
+    if isinstance(value, str) and _EXPONENT.fullmatch(value):
+        return float(value)
     return value

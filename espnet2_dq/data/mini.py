@@ -29,6 +29,7 @@ from espnet2_dq.data.recorded import (
 )
 from espnet2_dq.data.rejects import format_kinds
 from espnet2_dq.data.sentences import SPLITS
+from espnet2_dq.data.sets import remove_other_sets
 from espnet2_dq.data.synthetic import Studio, SyntheticUtterance, speak_set
 from espnet2_dq.data.tables import write_lines
 from espnet2_dq.errors import ConfigError
@@ -62,7 +63,7 @@ class MiniOptions:
     langs: tuple[str, ...] = LANGUAGES
     train_hours: float = 3.0
     dev_minutes: float = 6.0
-    test_minutes: float = 12.0
+    test_minutes: float = 24.0
     seed: int = 0
     recorded: Literal["auto", "yes", "no"] = "auto"
     recorded_dir: str = ""
@@ -133,6 +134,7 @@ def build_mini(out: Path, options: MiniOptions) -> dict[str, Any]:
         shutil.rmtree(out / name, ignore_errors=True)
     recorded = _get_recorded(out, options)
     made = _merge(_build_synthetic(out, options), recorded)
+    remove_other_sets(out, made.keys())
     for name, data in made.items():
         data.write(out / name)
     summary: dict[str, Any] = {

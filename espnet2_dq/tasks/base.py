@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from espnet2.utils.types import float_or_none, str2bool
 
-from espnet2_dq.config import from_mapping, unknown_key_message
+from espnet2_dq.config import (
+    from_mapping,
+    scientific_numbers,
+    unknown_key_message,
+)
 from espnet2_dq.data.batches import BalancedPlan, Draw, sequential_batches
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.encoder.build import build_frontend
@@ -289,7 +293,9 @@ def check_config_keys(
 
 
 def prepare_process(args: Namespace) -> None:
-    """Register our data type and set the number of threads."""
+    """Register our data type, mend numbers, set the number of threads."""
     register_audio_type()
+    args.optim_conf = scientific_numbers(args.optim_conf)
+    args.scheduler_conf = scientific_numbers(args.scheduler_conf)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)

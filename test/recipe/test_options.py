@@ -85,3 +85,14 @@ def test_force_names_stages(here):
     outcome = here(*words, "--force", "check")
     assert "stage 02_check: run (forced)" in outcome.output
     assert "stage 01_data: run (not done yet)" in outcome.output
+
+
+def test_lists_of_clips_replace_minutes(here, tmp_path):
+    words = ("--dry_run", "true", "--python", sys.executable, "--stage", "8")
+    words += ("--stop_stage", "9", "--corpus", "commonvoice")
+    outcome = here(*words, "--cpc_lists", str(tmp_path))
+    assert outcome.stages("run") == ["08_subset_finetune_ids_phn", "09_finetune_phn"]
+    outcome = here(*words, "--finetune_list", "lists/ten.txt")
+    assert outcome.stages("run") == ["08_subset_finetune_ten_phn", "09_finetune_phn_ten"]
+    outcome = here(*words, "--cpc_lists", str(tmp_path), "--finetune_minutes", "10")
+    assert outcome.stages("run") == ["08_subset_finetune_10m_phn", "09_finetune_phn_10m"]

@@ -40,6 +40,8 @@ declare_options() {
     option decode_share 0.02 "share of the sound files that stage 2 decodes; 1: all"
     option min_duration_s 0.4 "shortest utterance that is kept; 0 is off"
     option max_duration_s 30 "longest utterance that is kept; 0 is off"
+    option keep_unlabelled false "true: utterances with an empty transcript still serve pretraining"
+    option allow_overlap false "commonvoice: keep speakers and prompts that two splits share"
     option max_reject_ratio 0.01 "share of faulty utterances at which a stage stops"
 
     heading "Pretraining (stages 6-7)"
@@ -52,6 +54,7 @@ declare_options() {
     option units phn "phn (PER) or char (WER)"
     option init pretrained "pretrained or random"
     option finetune_minutes "" "labelled minutes per language (default: mini 5, else 60)"
+    option finetune_list "" "labelled utterances by id, a file, instead of minutes (default with cpc_lists: theirs)"
     option finetune_langs "" "languages to fine-tune jointly (default: all)"
     option asr_tag "" "finetune_<asr_tag> (default: units, and what is not default)"
     option finetune_config "" "default: conf/train_ctc_<size up to _>.yaml"
@@ -72,6 +75,8 @@ check_options() {
     require_one_of units phn char
     require_one_of init pretrained random
     require_one_of probe true false
+    require_one_of keep_unlabelled true false
+    require_one_of allow_overlap true false
     require_number seed nj beam
     default_minutes=60
     case ${opt[corpus]} in
@@ -79,6 +84,9 @@ check_options() {
     commonvoice) set_default size base_1gpu ;;
     esac
     set_default size mini
+    if [ -n "${opt[cpc_lists]}" ] && [ -z "${opt[finetune_minutes]}" ]; then
+        set_default finetune_list "${opt[work_dir]%/}/data/finetune_ids.txt"
+    fi
     set_default finetune_minutes "${default_minutes}"
     set_default train_config "conf/train_ssl_${opt[size]}.yaml"
     set_default finetune_config "conf/train_ctc_${opt[size]%%_*}.yaml"

@@ -51,7 +51,8 @@ set_paths() {
     prefix=${prefix#./}
     data=${prefix}data dump=${prefix}dump
     units=${prefix}units/${opt[units]} exp=${prefix}exp/${opt[tag]}
-    labelled=finetune_${opt[finetune_minutes]}m
+    labelled=finetune_$(labelled_amount)
+    labelled=${labelled/finetune_finetune_/finetune_}
     if [ -n "${opt[finetune_langs]}" ]; then
         labelled+=_${opt[finetune_langs]// /-}
     fi
@@ -66,13 +67,22 @@ set_paths() {
     read -ra decode_args <<<"${opt[decode_args]}"
 }
 
+# How much is labelled, as a word for names: minutes, or the list's name.
+labelled_amount() {
+    local list=${opt[finetune_list]##*/}
+    list=${list%.*}
+    echo "${list:-${opt[finetune_minutes]}m}"
+}
+
 # Name of a fine-tuning: its units, and what is not as by default.
 asr_tag() {
-    local name=${opt[units]}
+    local name=${opt[units]} amount
+    amount=$(labelled_amount)
     if [ -n "${opt[finetune_langs]}" ]; then name+=_${opt[finetune_langs]// /-}; fi
-    if [ "${opt[finetune_minutes]}" != "${default_minutes}" ]; then
-        name+=_${opt[finetune_minutes]}m
-    fi
+    case ${amount} in
+    "${default_minutes}m" | finetune_ids) ;;
+    *) name+=_${amount} ;;
+    esac
     if [ "${opt[init]}" = random ]; then name+=_random; fi
     echo "${name}"
 }
@@ -199,7 +209,8 @@ stage_filter() {
     output "${dump}/language_shares.json"
     run_stage 03_filter "${dump}" python -m espnet2_dq.bin.filter_data \
         --data "${data}" --sets "${sets[@]}" --check "${dump}/check" \
-        --out "${dump}" --min_duration_s "${opt[min_duration_s]}" \
+        --out "${dump}" --keep_unlabelled "${opt[keep_unlabelled]}" \
+        --min_duration_s "${opt[min_duration_s]}" \
         --max_duration_s "${opt[max_duration_s]}"
 }
 
@@ -267,8 +278,13 @@ stage_analyse() {
 stage_subset() {
     needs_text 08_subset || return 0
     local command=(python -m espnet2_dq.bin.subset --data "${dump}/train"
-        --out "${dump}/${labelled}" --minutes "${opt[finetune_minutes]}"
-        --seed "${opt[seed]}" --allow_less true)
+        --out "${dump}/${labelled}" --seed "${opt[seed]}" --allow_less true)
+    if [ -n "${opt[finetune_list]}" ]; then
+        input "${opt[finetune_list]}"
+        command+=(--list "${opt[finetune_list]}")
+    else
+        command+=(--minutes "${opt[finetune_minutes]}")
+    fi
     if [ -n "${opt[finetune_langs]}" ]; then
         command+=(--langs "${opt[finetune_langs]}")
     fi
@@ -329,7 +345,8 @@ decode_set() {
     if [ "${nj}" -gt 1 ]; then
         input "${out}/jobs"
         output "${out}/hyp"
-        run_stage "10_merge_${name}" "${exp}" "${command[@]}" --merge true
+        run_stage "10_merge_${name}" "${exp}" "${command[@]}" --merge true \
+            "${decode_args[@]}"
     fi
 }
 

@@ -11,6 +11,7 @@ corpus_commonvoice() {
     read -ra sources <<<"${opt[train_sources]}"
     command=(prepare_commonvoice --corpus "${root}" --langs "${langs[@]}"
         --out "${data}" --train_sources "${sources[@]}"
+        --allow_overlap "${opt[allow_overlap]}"
         --max_reject_ratio "${opt[max_reject_ratio]}")
     if [ -n "${opt[cpc_lists]}" ]; then
         command+=(--cpc_lists "${opt[cpc_lists]}")
