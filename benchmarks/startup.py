@@ -24,7 +24,7 @@ ENTRY_POINTS = {
     "build pretraining model": "import espnet2_dq.ssl.build",
     "build CTC model": "import espnet2_dq.asr.build",
     "decode": "import espnet2_dq.bin.decode, espnet2_dq.decode.corpus",
-    "analyse": "import espnet2_dq.bin.analyse, espnet2_dq.analysis.codes",
+    "analyse": "import espnet2_dq.bin.analyse, espnet2_dq.analysis.stage",
     "pretrain (may pay)": "import espnet2_dq.tasks.ssl",
     "fine-tune (may pay)": "import espnet2_dq.tasks.ctc",
 }

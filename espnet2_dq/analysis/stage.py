@@ -5,22 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
-from espnet2_dq.analysis.codes import CodeTable, extract_codes
-from espnet2_dq.analysis.figures import (
-    code_title,
-    plot_code_map,
-    plot_probe,
-    plot_training,
-    save_figure,
-)
-from espnet2_dq.analysis.jsonl import read_jsonl
-from espnet2_dq.analysis.metrics import (
-    language_labels,
-    measure,
-    phone_labels,
-    summary_lines,
-)
-from espnet2_dq.analysis.purity import conditional_map, joint_code
+from espnet2_dq.analysis.codes import extract_codes
+from espnet2_dq.analysis.metrics import measure, summary_lines
 from espnet2_dq.data.tables import write_lines
 from espnet2_dq.encoder.frame_grid import FrameGrid
 
@@ -57,8 +43,11 @@ def analyse(
     table.save(out_dir / "codes.npz")
     grid = cast(FrameGrid, model.frame_grid)
     metrics = {"checkpoint": checkpoint, **measure(table, data_dir, grid=grid)}
+    # imported here, since matplotlib takes half as long to load as torch
+    from espnet2_dq.analysis.stage_figures import code_figures, training_figures
+
     metrics["figures"] = [
-        *_code_figures(table, data_dir, out_dir, metrics, grid),
+        *code_figures(table, data_dir, out_dir, metrics, grid),
         *training_figures(exp_dir, out_dir, "Pretraining"),
     ]
     text = json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False)
@@ -66,40 +55,3 @@ def analyse(
     for line in summary_lines(metrics):
         logging.info("%s", line)
     return metrics
-
-
-def _code_figures(
-    table: CodeTable,
-    data_dir: Path,
-    out_dir: Path,
-    metrics: dict[str, Any],
-    grid: FrameGrid,
-) -> list[str]:
-    """Figs. 2 and 3 of the paper, as far as there are codes and labels."""
-    made = []
-    if table.language is not None:
-        found = conditional_map(
-            language_labels(table, data_dir), joint_code(table.language)
-        )
-        figure = plot_code_map(found, code_title(metrics, "language"), "language")
-        save_figure(figure, out_dir / "language_codes.png")
-        made.append("language_codes.png")
-    if table.phoneme is not None and metrics["pnmi"] is not None:
-        phones, known = phone_labels(table, data_dir, grid)
-        found = conditional_map(phones[known], joint_code(table.phoneme[known]))
-        figure = plot_code_map(found, code_title(metrics, "phoneme"), "phone")
-        save_figure(figure, out_dir / "phone_codes.png")
-        made.append("phone_codes.png")
-    return made
-
-
-def training_figures(exp_dir: Path, out_dir: Path, title: str) -> list[str]:
-    """Curves of ``log.jsonl`` and ``probe.jsonl`` where these exist."""
-    figures = {
-        "training.svg": plot_training(read_jsonl(exp_dir / "log.jsonl"), title),
-        "probe.svg": plot_probe(read_jsonl(exp_dir / "probe.jsonl")),
-    }
-    for name, figure in figures.items():
-        if figure is not None:
-            save_figure(figure, out_dir / name)
-    return [name for name, figure in figures.items() if figure is not None]
