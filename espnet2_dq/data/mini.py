@@ -37,7 +37,7 @@ from espnet2_dq.errors import ConfigError
 # Most hours first, as in CommonVoice 6 (paper, table I).
 LANGUAGES = ("en", "fr", "es", "it", "ru", "nl", "tt", "ky", "sv")
 LARGEST_TO_SMALLEST = 4.0
-_CORPUS_VERSION = 1
+_CORPUS_VERSION = 2
 _PACKAGES = (
     "espeakng-loader",
     "django",

@@ -153,7 +153,7 @@ class LanguageBranch(DecouplingBranch):
             tapped,
             teacher.pad_mask,
             self.conf.norm,
-            centre=self.revival.centre_vector,
+            centre=self.revival.centre,
         )
         quantized: QuantizerOutput = self.quantizer(features)
         if self.training:

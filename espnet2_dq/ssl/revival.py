@@ -3,8 +3,9 @@
 As the paper specifies it, the language quantizer falls to one code per group within
 50 updates on small data, and no loss shows it: equal codes are no negatives (R17), so
 the contrastive loss is 0 there. What revived it (METHODS T24): codebooks initialised
-from data, dead codes re-seeded from a short queue, pooled features centred by a running
-mean, and other learning rates for the quantizer's projection and codebook.
+from data, dead codes re-seeded from a short queue, pooled features centred
+(`espnet2_dq.ssl.centring`), and other learning rates for the quantizer's projection and
+codebook.
 
 `Revival` collects during forward passes and changes state only in `Revival.step`, once
 per optimizer update: gradient accumulation and several processes then give what one
@@ -18,6 +19,7 @@ import torch
 from torch import nn
 
 from espnet2_dq.errors import ConfigError
+from espnet2_dq.ssl.centring import RunningCentre
 from espnet2_dq.ssl.distributed import all_sum, gather_rows, share_from_first
 from espnet2_dq.ssl.kmeans import kmeans, spread_choice
 from espnet2_dq.ssl.quantizer import OnlineKMeans, code_usage
@@ -38,6 +40,9 @@ class RevivalConfig:
             most this share of the uniform count; 0 = never used.
         centre_momentum: Weight of the newest update in the running mean that is
             subtracted from pooled features; 0 = off.
+        remove_directions: Principal directions of the centred pooled features that
+            are taken out of them: where speakers differ most, a codebook of few codes
+            tells speakers apart, not languages.
         projection_lr_scale: Learning rate factor of the projection and its norm.
         codebook_lr_scale: Learning rate factor of the codebook.
         seed: Seed of the random choices.
@@ -50,13 +55,19 @@ class RevivalConfig:
     reseed_interval: int = 0
     dead_threshold: float = 0.0
     centre_momentum: float = 0.0
+    remove_directions: int = 0
     projection_lr_scale: float = 1.0
     codebook_lr_scale: float = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values without meaning."""
-        for name in ("init_update", "reseed_interval", "dead_threshold"):
+        for name in (
+            "init_update",
+            "reseed_interval",
+            "dead_threshold",
+            "remove_directions",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"revival.{name} is {getattr(self, name)}; 0 or more")
         for name in ("queue", "rows_per_update"):
@@ -65,6 +76,11 @@ class RevivalConfig:
         if not 0.0 <= self.centre_momentum <= 1.0:
             raise ConfigError(
                 f"revival.centre_momentum is {self.centre_momentum}; choose 0 to 1"
+            )
+        if self.remove_directions and self.centre_momentum == 0.0:
+            raise ConfigError(
+                f"revival.remove_directions is {self.remove_directions}, which needs a"
+                " centre: set revival.centre_momentum above 0 (0.02, say)"
             )
 
     @property
@@ -109,32 +125,6 @@ class FeatureQueue(nn.Module):
         return self.rows[: min(int(self.pushed), self.capacity)]
 
 
-class RunningMean(nn.Module):
-    """Exponential mean of feature vectors; 0 before the first update.
-
-    Args:
-        dim: Channels ``D``.
-        momentum: Weight of the newest batch; 0 keeps the mean at 0 (off).
-    """
-
-    mean: torch.Tensor
-    updates: torch.Tensor
-
-    def __init__(self, dim: int, momentum: float) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-
-    def update(self, x: torch.Tensor) -> None:
-        """Move towards the mean of ``(N, D)``; the first call sets it."""
-        if self.momentum == 0.0 or len(x) == 0:
-            return
-        weight = self.momentum if int(self.updates) else 1.0
-        self.mean.lerp_(x.detach().to(self.mean.dtype).mean(0), weight)
-        self.updates += 1
-
-
 class Revival(nn.Module):
     """Watches one quantizer and keeps its codes alive.
 
@@ -158,7 +148,11 @@ class Revival(nn.Module):
         self.queue: FeatureQueue | None = None
         if config.needs_queue:
             self.queue = FeatureQueue(config.queue, dim)
-        self.centre = RunningMean(dim, config.centre_momentum)
+        self.centre: RunningCentre | None = None
+        if config.centre_momentum > 0.0:
+            self.centre = RunningCentre(
+                dim, config.centre_momentum, config.remove_directions
+            )
         self.register_buffer("usage", torch.zeros(groups, clusters, dtype=torch.long))
         self.register_buffer("done_init", torch.zeros((), dtype=torch.bool))
         # Collected since the last step. Not buffers: DDP overwrites buffers with
@@ -167,11 +161,6 @@ class Revival(nn.Module):
         self._pooled: list[torch.Tensor] = []
         self._codes: list[torch.Tensor] = []
         self._framewise = False
-
-    @property
-    def centre_vector(self) -> torch.Tensor | None:
-        """``(D,)`` mean to subtract from pooled features, or None when off."""
-        return self.centre.mean if self.config.centre_momentum > 0.0 else None
 
     def observe(
         self,
@@ -194,7 +183,7 @@ class Revival(nn.Module):
         if self.queue is not None:
             self._features.append(evenly_spaced(rows, self.config.rows_per_update))
         self._codes.append(codes.detach().reshape(-1, self.groups))
-        if pooled is not None and self.config.centre_momentum > 0.0:
+        if pooled is not None and self.centre is not None:
             self._pooled.append(pooled.detach())
 
     @torch.no_grad()
@@ -249,7 +238,7 @@ class Revival(nn.Module):
             limit = self.config.rows_per_update
             rows = gather_rows(torch.cat([empty, *self._features]))
             self.queue.push(evenly_spaced(rows, limit))
-        if self.config.centre_momentum > 0.0:
+        if self.centre is not None:
             self.centre.update(gather_rows(torch.cat([empty, *self._pooled])))
         if self._codes:
             counts = code_usage(torch.cat(self._codes), self.clusters)

@@ -5,7 +5,7 @@ tensors (FFN results by default, reading R1), without gradient. No function here
 has a learnable parameter (paper, section III.B).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -49,7 +49,7 @@ def language_features(
     pad_mask: torch.Tensor | None,
     norm: Norm = "l2",
     *,
-    centre: torch.Tensor | None = None,
+    centre: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Input of the language quantizer: ``L2Norm(Pool(mean_i y_i))`` (Eq. 3).
 
@@ -58,15 +58,15 @@ def language_features(
         pad_mask: ``(B, T)`` bool or None; only valid frames are pooled (R3).
         norm: ``l2`` as in the paper, or ``ins``: zero mean and unit variance of
             the pooled vector over ``D`` (reading R23 of ablation S4).
-        centre: ``(D,)`` vector subtracted from the pooled features before the
-            normalisation (deviation, see `espnet2_dq.ssl.revival`).
+        centre: What to do to the pooled features ``(B, D)`` before the normalisation
+            (deviation, see `espnet2_dq.ssl.centring`).
 
     Returns:
         ``(B, D)`` float32.
     """
     pooled = pooled_features(ffn_layers, pad_mask)
     if centre is not None:
-        pooled = pooled - centre
+        pooled = centre(pooled)
     if norm == "l2":
         return l2_norm(pooled)
     if norm == "ins":

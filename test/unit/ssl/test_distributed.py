@@ -66,6 +66,7 @@ def results(tmp_path_factory):
         "queue": 40,
         "reseed_interval": 3,
         "centre_momentum": 0.2,
+        "remove_directions": 2,
     }
     data = {
         "batches": [torch.randn(8, 8) for _ in range(7)],

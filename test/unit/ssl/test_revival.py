@@ -9,7 +9,6 @@ from espnet2_dq.ssl.revival import (
     FeatureQueue,
     Revival,
     RevivalConfig,
-    RunningMean,
     clear_moments,
     evenly_spaced,
     initialise_codebook,
@@ -17,7 +16,12 @@ from espnet2_dq.ssl.revival import (
 )
 
 EVERYTHING = RevivalConfig(
-    init="data", init_update=2, queue=40, reseed_interval=3, centre_momentum=0.2
+    init="data",
+    init_update=2,
+    queue=40,
+    reseed_interval=3,
+    centre_momentum=0.2,
+    remove_directions=2,
 )
 
 
@@ -45,17 +49,6 @@ def test_queue_keeps_the_newest_rows():
     assert sorted(queue.content().flatten().tolist()) == [25, 26, 27, 28, 29]
     queue.push(torch.zeros(0, 1))
     assert len(queue.content()) == 5
-
-
-def test_running_mean():
-    mean = RunningMean(2, 0.25)
-    mean.update(torch.tensor([[1.0, 3.0], [3.0, 5.0]]))
-    assert mean.mean.tolist() == [2.0, 4.0]
-    mean.update(torch.tensor([[6.0, 0.0]]))
-    assert mean.mean.tolist() == [3.0, 3.0]
-    off = RunningMean(2, 0.0)
-    off.update(torch.ones(1, 2))
-    assert off.mean.tolist() == [0.0, 0.0]
 
 
 def test_data_initialisation_uses_all_codes():
@@ -106,7 +99,7 @@ def test_defaults_change_nothing():
         revival.observe(x, quantizer(x).codes, pooled=x)
         assert not revival.step(quantizer, update).any()
     assert torch.equal(quantizer.codebook, old)
-    assert revival.centre_vector is None
+    assert revival.centre is None
 
 
 def run(revival, quantizer, updates, micro_batches=1, optimizer=None):
@@ -210,6 +203,7 @@ def test_evenly_spaced():
         {"reseed_interval": -1},
         {"centre_momentum": 1.5},
         {"dead_threshold": -0.1},
+        {"remove_directions": 2},
     ],
 )
 def test_bad_settings_are_refused(bad):

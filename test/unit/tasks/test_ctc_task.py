@@ -251,7 +251,7 @@ CONF = Path(__file__).parents[3] / "egs2" / "commonvoice_dq" / "ssl1" / "conf"
     ("name", "updates", "audio_s"),
     [
         ("train_ctc_base.yaml", 13000, 1600.0),
-        ("train_ctc_mini.yaml", 2000, 8.0),
+        ("train_ctc_mini.yaml", 1500, 16.0),
         ("tuning/train_ctc_smoke.yaml", 4, 16.0),
     ],
 )

@@ -1,0 +1,66 @@
+import torch
+
+from espnet2_dq.ssl.centring import RunningCentre
+
+
+def test_mean_is_exponential_and_set_by_the_first_batch():
+    centre = RunningCentre(2, 0.25)
+    centre.update(torch.tensor([[1.0, 3.0], [3.0, 5.0]]))
+    assert centre.mean.tolist() == [2.0, 4.0]
+    centre.update(torch.tensor([[6.0, 0.0]]))
+    assert centre.mean.tolist() == [3.0, 3.0]
+    centre.update(torch.zeros(0, 2))
+    assert centre.mean.tolist() == [3.0, 3.0]
+    assert centre(torch.tensor([[4.0, 5.0]])).tolist() == [[1.0, 2.0]]
+
+
+def speakers_and_languages(count, generator):
+    """Features in which the speaker (axis 0) is ten times as loud as the language."""
+    speaker = torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1
+    language = torch.randint(0, 2, (count,), generator=generator) * 2.0 - 1
+    rows = 0.1 * torch.randn(count, 6, generator=generator)
+    rows[:, 0] += 10 * speaker + 3
+    rows[:, 1] += language
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator()))[0]
+    return rows @ turn, speaker, language
+
+
+def test_the_loudest_direction_goes_and_the_next_stays():
+    generator = torch.Generator().manual_seed(0)
+    centre = RunningCentre(6, 0.05, directions=1)
+    rows, _, _ = speakers_and_languages(800, generator)
+    for batch in rows.split(8):
+        centre.update(batch)
+    rows, speaker, language = speakers_and_languages(400, generator)
+    out = centre(rows)
+
+    def spread(labels):
+        return (out[labels > 0].mean(0) - out[labels < 0].mean(0)).norm()
+
+    assert spread(language) > 1.8
+    assert spread(speaker) < 0.5
+    torch.testing.assert_close(centre.directions.norm(), torch.tensor(1.0))
+
+
+def test_directions_are_those_of_an_eigendecomposition():
+    rows = torch.randn(50, 5) * torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
+    centre = RunningCentre(5, 1.0, directions=2)
+    for _ in range(10):
+        centre.update(rows)
+    _, _, expected = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    kept = centre(rows)
+    assert (kept @ expected[:2].T).abs().max() < 1e-4
+    torch.testing.assert_close(
+        kept @ expected[2:].T, (rows - rows.mean(0)) @ expected[2:].T
+    )
+
+
+def test_state_is_in_buffers():
+    centre, other = RunningCentre(4, 0.5, 2), RunningCentre(4, 0.5, 2)
+    for seed in range(12):
+        generator = torch.Generator().manual_seed(seed)
+        centre.update(torch.randn(3, 4, generator=generator))
+    other.load_state_dict(centre.state_dict())
+    x = torch.randn(2, 4)
+    assert torch.equal(other(x), centre(x))
+    assert not torch.equal(centre(x), x - centre.mean)
