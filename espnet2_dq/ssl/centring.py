@@ -1,9 +1,10 @@
-"""A running centre of pooled features, and the directions in which they vary most.
+"""A running centre of pooled features, and the directions in which they vary.
 
 Deviation from the paper, off by default. Pooled features of all utterances point the
-same way, and around their mean the speaker moves them most; the language is in the
-rest. Subtracting a mean and the first principal directions is what Mu and Viswanath
-(2018, "All-but-the-top") do to word vectors.
+same way, and around their mean the speaker moves them most: a codebook of few codes
+then tells speakers apart. Taking the first principal directions out (Mu and Viswanath
+2018, "All-but-the-top", for word vectors) and giving the next ones equal weight leaves
+more of the language.
 """
 
 import torch
@@ -13,49 +14,71 @@ _REFRESH_INTERVAL = 10  # updates; an eigendecomposition of 768 x 768 takes 0.1 
 
 
 class RunningCentre(nn.Module):
-    """Exponential mean and principal directions of feature vectors.
+    """Running mean and covariance of feature vectors, and what follows from them.
 
     Args:
         dim: Channels ``D``.
-        momentum: Weight of the newest batch, above 0.
-        directions: How many directions are removed; 0 = only the mean.
+        momentum: Weight of the newest batch, above 0; while fewer than ``1/momentum``
+            batches have been seen they all weigh the same.
+        remove: Principal directions that are taken out, from the largest.
+        whiten: The following directions are scaled to equal variance, and all others
+            taken out; 0 = no scaling.
     """
 
     mean: torch.Tensor
     covariance: torch.Tensor
-    directions: torch.Tensor
+    transform: torch.Tensor
     updates: torch.Tensor
 
-    def __init__(self, dim: int, momentum: float, directions: int = 0) -> None:
+    def __init__(
+        self, dim: int, momentum: float, remove: int = 0, whiten: int = 0
+    ) -> None:
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.remove, self.whiten = momentum, remove, whiten
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
-        self.register_buffer("directions", torch.zeros(directions, dim))
-        size = dim if directions else 0
+        size = dim if remove or whiten else 0
         self.register_buffer("covariance", torch.zeros(size, size))
+        self.register_buffer("transform", torch.eye(size))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, D)`` float32 -> the same, centred, without the directions."""
+        """``(B, D)`` float32 -> the same, centred, in the directions that stay."""
         centred = x - self.mean
-        return centred - centred @ self.directions.T @ self.directions
+        return centred @ self.transform if len(self.transform) else centred
 
     @torch.no_grad()
     def update(self, x: torch.Tensor) -> None:
-        """Move towards mean and covariance of ``(N, D)``; no rows, no change."""
+        """Take in ``(N, D)``; no rows, no change."""
         if len(x) == 0:
             return
         rows = x.detach().to(self.mean.dtype)
-        weight = self.momentum if int(self.updates) else 1.0
-        self.mean.lerp_(rows.mean(0), weight)
         self.updates += 1
-        if len(self.directions):
+        weight = max(self.momentum, 1.0 / int(self.updates))
+        self.mean.lerp_(rows.mean(0), weight)
+        if len(self.transform):
             spread = rows - self.mean
-            self.covariance.lerp_(spread.T @ spread / len(rows), self.momentum)
+            self.covariance.lerp_(spread.T @ spread / len(rows), weight)
             if int(self.updates) % _REFRESH_INTERVAL == 0:
-                self.directions.copy_(self._principal())
+                self.transform.copy_(
+                    direction_transform(self.covariance, self.remove, self.whiten)
+                )
 
-    def _principal(self) -> torch.Tensor:
-        """``(m, D)`` orthonormal rows, those of the largest variance."""
-        vectors = torch.linalg.eigh(self.covariance).eigenvectors  # rising eigenvalues
-        return vectors[:, -len(self.directions) :].T
+
+def direction_transform(
+    covariance: torch.Tensor, remove: int, whiten: int
+) -> torch.Tensor:
+    """What :class:`RunningCentre` multiplies with, ``(D, D)`` and symmetric.
+
+    Args:
+        covariance: ``(D, D)``.
+        remove: Principal directions taken out.
+        whiten: Directions kept, at equal variance; 0 keeps all others as they are.
+    """
+    values, vectors = torch.linalg.eigh(covariance)  # rising
+    vectors = vectors.flip(1)
+    if whiten == 0:
+        first = vectors[:, :remove]
+        return torch.eye(len(covariance)).to(covariance) - first @ first.T
+    kept = vectors[:, remove : remove + whiten]
+    spread = values.flip(0)[remove : remove + whiten].clamp_min(1e-12).sqrt()
+    return (kept / spread) @ kept.T

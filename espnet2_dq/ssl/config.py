@@ -21,12 +21,15 @@ class RegressionConfig:
         beta: Of smooth L1; 0 is the squared error.
         scale: Factor on the sum over dimensions; ``None`` is 1/sqrt(D).
         tap: ``ffn`` regresses FFN results (fairseq), ``block`` block outputs.
+        unmasked_weight: Weight of the same loss on frames that are not masked; 0 in
+            the paper (HuBERT calls its share ``1 - alpha``).
     """
 
     top_k: int = 8
     beta: float = 0.0
     scale: float | None = None
     tap: Literal["ffn", "block"] = "ffn"
+    unmasked_weight: float = 0.0
 
 
 @dataclass(frozen=True)

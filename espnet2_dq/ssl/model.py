@@ -179,13 +179,20 @@ class DQSSLModel(AbsESPnetModel):
         self, passes: Passes, totals: torch.Tensor, local: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Eq. 10: each term a sum over its items divided by the update's count."""
-        masked_total, _, utterance_total = totals.clamp_min(1.0)
-        target, prediction = self._target_and_prediction(passes)
+        masked_total, valid_total, utterance_total = totals.clamp_min(1.0)
         conf = self.conf.regression
-        regression = regression_loss(prediction, target, conf.beta, conf.scale).sum()
-        weights = [b.conf.weight for b in self._branches().values()]
-        loss = (1.0 - sum(weights)) * regression / masked_total
+        source = passes.teacher.ffn if conf.tap == "ffn" else passes.teacher.layers
+        targets = data2vec_target(source, passes.teacher.pad_mask, conf.top_k)
+        regression, target, prediction = self._regress(passes, targets)
         stats = {"loss_regression": regression.detach() / local[0].clamp_min(1.0)}
+        loss = regression / masked_total
+        if conf.unmasked_weight > 0.0:
+            unmasked, *_ = self._regress(passes, targets, masked=False)
+            count = (valid_total - masked_total).clamp_min(1.0)
+            loss = loss + conf.unmasked_weight * unmasked / count
+            own = (local[1] - local[0]).clamp_min(1.0)
+            stats["loss_regression_unmasked"] = unmasked.detach() / own
+        loss = loss * (1.0 - sum(b.conf.weight for b in self._branches().values()))
         codes: dict[str, torch.Tensor] = {}
         if self.language is not None:
             terms = self.language(passes.teacher, passes.student)
@@ -202,15 +209,26 @@ class DQSSLModel(AbsESPnetModel):
         share = (local / totals.clamp_min(1.0))[2]
         return loss, {"loss": loss.detach() / share, **stats}
 
-    def _target_and_prediction(
-        self, passes: Passes
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eq. 1 at the masked frames: two ``(N, D)`` float32 tensors."""
+    def _regress(
+        self, passes: Passes, targets: torch.Tensor, *, masked: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Eq. 2 summed over the masked, or the other, valid frames; and its two sides.
+
+        Args:
+            passes: Of student and teacher.
+            targets: Eq. 1, ``(B, T, D)``.
+            masked: Which frames.
+        """
+        frames = passes.span_mask
+        if not masked:
+            frames = ~(frames | passes.student.pad_mask)
+        target, prediction = (
+            targets[frames],
+            self.predictor(passes.student.output[frames]),
+        )
         conf = self.conf.regression
-        source = passes.teacher.ffn if conf.tap == "ffn" else passes.teacher.layers
-        target = data2vec_target(source, passes.teacher.pad_mask, conf.top_k)
-        prediction = self.predictor(passes.student.output[passes.span_mask])
-        return target[passes.span_mask], prediction.float()
+        error = regression_loss(prediction, target, conf.beta, conf.scale)
+        return error.sum(), target, prediction.float()
 
     def _gauges(
         self,

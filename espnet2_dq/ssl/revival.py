@@ -41,8 +41,9 @@ class RevivalConfig:
         centre_momentum: Weight of the newest update in the running mean that is
             subtracted from pooled features; 0 = off.
         remove_directions: Principal directions of the centred pooled features that
-            are taken out of them: where speakers differ most, a codebook of few codes
-            tells speakers apart, not languages.
+            are taken out of them (`espnet2_dq.ssl.centring`).
+        whiten_directions: The directions behind those are scaled to equal variance;
+            0 = off.
         projection_lr_scale: Learning rate factor of the projection and its norm.
         codebook_lr_scale: Learning rate factor of the codebook.
         seed: Seed of the random choices.
@@ -56,6 +57,7 @@ class RevivalConfig:
     dead_threshold: float = 0.0
     centre_momentum: float = 0.0
     remove_directions: int = 0
+    whiten_directions: int = 0
     projection_lr_scale: float = 1.0
     codebook_lr_scale: float = 1.0
     seed: int = 0
@@ -67,6 +69,7 @@ class RevivalConfig:
             "reseed_interval",
             "dead_threshold",
             "remove_directions",
+            "whiten_directions",
         ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"revival.{name} is {getattr(self, name)}; 0 or more")
@@ -77,10 +80,11 @@ class RevivalConfig:
             raise ConfigError(
                 f"revival.centre_momentum is {self.centre_momentum}; choose 0 to 1"
             )
-        if self.remove_directions and self.centre_momentum == 0.0:
+        directions = self.remove_directions + self.whiten_directions
+        if directions and self.centre_momentum == 0.0:
             raise ConfigError(
-                f"revival.remove_directions is {self.remove_directions}, which needs a"
-                " centre: set revival.centre_momentum above 0 (0.02, say)"
+                "revival.remove_directions and whiten_directions need a centre, but"
+                " revival.centre_momentum is 0; set it above 0 (0.005, say)"
             )
 
     @property
@@ -151,7 +155,10 @@ class Revival(nn.Module):
         self.centre: RunningCentre | None = None
         if config.centre_momentum > 0.0:
             self.centre = RunningCentre(
-                dim, config.centre_momentum, config.remove_directions
+                dim,
+                config.centre_momentum,
+                config.remove_directions,
+                config.whiten_directions,
             )
         self.register_buffer("usage", torch.zeros(groups, clusters, dtype=torch.long))
         self.register_buffer("done_init", torch.zeros((), dtype=torch.bool))

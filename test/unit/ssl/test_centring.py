@@ -3,15 +3,17 @@ import torch
 from espnet2_dq.ssl.centring import RunningCentre
 
 
-def test_mean_is_exponential_and_set_by_the_first_batch():
-    centre = RunningCentre(2, 0.25)
+def test_mean_is_plain_at_first_and_exponential_then():
+    centre = RunningCentre(2, 0.5)
     centre.update(torch.tensor([[1.0, 3.0], [3.0, 5.0]]))
     assert centre.mean.tolist() == [2.0, 4.0]
     centre.update(torch.tensor([[6.0, 0.0]]))
-    assert centre.mean.tolist() == [3.0, 3.0]
+    assert centre.mean.tolist() == [4.0, 2.0]
+    centre.update(torch.tensor([[0.0, 0.0]]))
+    assert centre.mean.tolist() == [2.0, 1.0]
     centre.update(torch.zeros(0, 2))
-    assert centre.mean.tolist() == [3.0, 3.0]
-    assert centre(torch.tensor([[4.0, 5.0]])).tolist() == [[1.0, 2.0]]
+    assert centre.mean.tolist() == [2.0, 1.0]
+    assert centre(torch.tensor([[4.0, 5.0]])).tolist() == [[2.0, 4.0]]
 
 
 def speakers_and_languages(count, generator):
@@ -27,7 +29,7 @@ def speakers_and_languages(count, generator):
 
 def test_the_loudest_direction_goes_and_the_next_stays():
     generator = torch.Generator().manual_seed(0)
-    centre = RunningCentre(6, 0.05, directions=1)
+    centre = RunningCentre(6, 0.05, remove=1)
     rows, _, _ = speakers_and_languages(800, generator)
     for batch in rows.split(8):
         centre.update(batch)
@@ -39,24 +41,34 @@ def test_the_loudest_direction_goes_and_the_next_stays():
 
     assert spread(language) > 1.8
     assert spread(speaker) < 0.5
-    torch.testing.assert_close(centre.directions.norm(), torch.tensor(1.0))
 
 
-def test_directions_are_those_of_an_eigendecomposition():
-    rows = torch.randn(50, 5) * torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
-    centre = RunningCentre(5, 1.0, directions=2)
+def taken_in(rows, **directions):
+    """What a centre leaves of the rows it has seen, and their principal directions."""
+    centre = RunningCentre(rows.shape[1], 1.0, **directions)
     for _ in range(10):
         centre.update(rows)
-    _, _, expected = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
-    kept = centre(rows)
-    assert (kept @ expected[:2].T).abs().max() < 1e-4
-    torch.testing.assert_close(
-        kept @ expected[2:].T, (rows - rows.mean(0)) @ expected[2:].T
-    )
+    principal = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)[2]
+    return centre(rows) @ principal.T, (rows - rows.mean(0)) @ principal.T
+
+
+def test_removed_directions_are_those_of_a_singular_value_decomposition():
+    rows = torch.randn(50, 5) * torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
+    kept, all_of_it = taken_in(rows, remove=2)
+    assert kept[:, :2].abs().max() < 1e-4
+    torch.testing.assert_close(kept[:, 2:], all_of_it[:, 2:], atol=1e-4, rtol=1e-4)
+
+
+def test_whitened_directions_have_equal_variance_and_the_rest_is_gone():
+    rows = torch.randn(50, 5) * torch.tensor([1.0, 5.0, 2.0, 4.0, 3.0])
+    kept, _ = taken_in(rows, remove=1, whiten=3)
+    covariance = kept.T @ kept / len(kept)
+    expected = torch.diag(torch.tensor([0.0, 1.0, 1.0, 1.0, 0.0]))
+    torch.testing.assert_close(covariance, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_state_is_in_buffers():
-    centre, other = RunningCentre(4, 0.5, 2), RunningCentre(4, 0.5, 2)
+    centre, other = RunningCentre(4, 0.5, 1, 2), RunningCentre(4, 0.5, 1, 2)
     for seed in range(12):
         generator = torch.Generator().manual_seed(seed)
         centre.update(torch.randn(3, 4, generator=generator))

@@ -66,7 +66,8 @@ def results(tmp_path_factory):
         "queue": 40,
         "reseed_interval": 3,
         "centre_momentum": 0.2,
-        "remove_directions": 2,
+        "remove_directions": 1,
+        "whiten_directions": 3,
     }
     data = {
         "batches": [torch.randn(8, 8) for _ in range(7)],

@@ -88,10 +88,14 @@ def test_statistics_have_the_same_keys_at_every_call():
     assert keys[0] == keys[1] == keys[2]
 
 
-def test_two_half_batches_make_the_gradient_of_the_whole_one():
+@pytest.mark.parametrize("unmasked_weight", [0.0, 0.5])
+def test_two_half_batches_make_the_gradient_of_the_whole_one(unmasked_weight):
     """The update's totals make accumulation and DDP exact (data2vec, phonemes)."""
     conf = make_config()["model_conf"]
-    model = make_model(language={**conf["language"], "enable": False})
+    model = make_model(
+        language={**conf["language"], "enable": False},
+        regression={**conf["regression"], "unmasked_weight": unmasked_weight},
+    )
     lengths = (16000, 24000, 20000, 30000)
     whole = make_batch(model, *lengths)
     halves = [make_batch(model, *lengths[:2])]
@@ -111,10 +115,30 @@ def test_batch_mates_do_not_change_an_utterances_loss():
         batch.pop("counts")
     with torch.no_grad():
         passes = [model.encode_both(**b) for b in (whole, single)]
-        pairs = [model._target_and_prediction(p) for p in passes]
-    frames = int(single["span_mask"].sum())
-    for mine, alone in zip(*pairs, strict=True):
-        assert (mine[:frames] - alone).abs().max() < 1e-5
+        zeros = [torch.zeros_like(p.student.output) for p in passes]
+        for masked in (True, False):
+            pairs = [
+                model._regress(p, t, masked=masked)[2]
+                for p, t in zip(passes, zeros, strict=True)
+            ]
+            assert (pairs[0][: len(pairs[1])] - pairs[1]).abs().max() < 1e-5
+
+
+def test_unmasked_frames_count_as_much_as_they_are_told_to():
+    conf = make_config()["model_conf"]["regression"]
+    losses, terms = [], []
+    for weight in (0.0, 0.5):
+        regression = {**conf, "unmasked_weight": weight}
+        model = make_model(**OFF, regression=regression).eval()
+        batch = make_batch(model, 16000, 24000)
+        batch.pop("counts")
+        loss, stats, _ = model(**batch)
+        losses.append(loss.item())
+        terms.append(stats)
+    assert "loss_regression_unmasked" not in terms[0]
+    expected = losses[0] + 0.5 * terms[1]["loss_regression_unmasked"].item()
+    assert losses[1] == pytest.approx(expected, rel=1e-5)
+    assert terms[1]["loss_regression_unmasked"] > 0
 
 
 def test_on_update_moves_the_teacher_once_and_counts():

@@ -21,7 +21,8 @@ EVERYTHING = RevivalConfig(
     queue=40,
     reseed_interval=3,
     centre_momentum=0.2,
-    remove_directions=2,
+    remove_directions=1,
+    whiten_directions=3,
 )
 
 
@@ -204,6 +205,7 @@ def test_evenly_spaced():
         {"centre_momentum": 1.5},
         {"dead_threshold": -0.1},
         {"remove_directions": 2},
+        {"whiten_directions": 2},
     ],
 )
 def test_bad_settings_are_refused(bad):
