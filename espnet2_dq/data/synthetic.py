@@ -23,8 +23,8 @@ _MIN_DURATION_S, _MAX_DURATION_S = 0.8, 12.0
 _SHORT_PAUSE_S = 0.06  # shorter unnamed events are closures, part of the phone before
 _NOISE_BANK_S = 60
 
-# Voice variants that eSpeak NG ships; no set shares one with another. Test voices have
-# all formants: Andy, whose third is switched off, stood here before (PER 39 %).
+# Voice variants that eSpeak NG ships; no set shares one with another. Andy, whose
+# third formant is switched off, was a test voice before antonio (PER 39 %, RESULTS.md).
 _VARIANTS = {
     "train": (
         "m1 m2 m3 m4 m6 m7 m8 f1 f2 f4 f5 klatt klatt3 klatt5 Alex Annie Lee Michael "
