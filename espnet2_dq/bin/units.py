@@ -1,4 +1,4 @@
-"""Stage 4: write transcripts as phonemes, characters or sentencepiece units."""
+"""Stage 4: write transcripts as phonemes, letters or sentencepiece units."""
 
 import argparse
 import sys
@@ -22,7 +22,10 @@ def get_parser() -> argparse.ArgumentParser:
         help="sets that make the token list",
     )
     parser.add_argument(
-        "--kind", choices=KINDS, default=defaults.kind, help="bpe: sentencepiece"
+        "--kind",
+        choices=KINDS,
+        default=defaults.kind,
+        help="bpe: sentencepiece; grapheme, syllable: Korean",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder of tokens.txt and report.tsv"

@@ -11,6 +11,7 @@ from espnet2_dq.data.rejects import Reject, require_few_rejects
 from espnet2_dq.data.tables import write_lines, write_table
 from espnet2_dq.errors import ConfigError, DataError
 from espnet2_dq.text.characters import TextRejected, normalise_text, split_characters
+from espnet2_dq.text.hangul import graphemes, has_hangul, syllables
 from espnet2_dq.text.phonemes import phonemise
 from espnet2_dq.text.units import (
     KINDS,
@@ -22,6 +23,7 @@ from espnet2_dq.text.units import (
     train_sentencepiece,
 )
 
+_KOREAN_SPLITS = {"grapheme": graphemes, "syllable": syllables}
 _HEADER = "set lang utterances rejected tokens types unknown coverage unknown_types"
 
 
@@ -30,7 +32,8 @@ class UnitOptions:
     """How to write texts in units.
 
     Attributes:
-        kind: ``phn``, ``char`` or ``bpe`` (sentencepiece).
+        kind: ``phn``, ``char``, ``bpe`` (sentencepiece), or, for Korean, ``grapheme``
+            or ``syllable``: these take texts as the corpus stage left them.
         train_sets: Sets whose texts make the token list.
         keep_stress: Phonemes with stress marks.
         bpe_size: Pieces of the sentencepiece model.
@@ -146,9 +149,21 @@ def _convert_set(directory: KaldiDir, options: UnitOptions) -> ConvertedSet:
                 else:
                     reason = f"phn: no phonemes in {texts[utt][:40]!r}"
                     part.rejects.append((utt, reason))
+        elif options.kind in _KOREAN_SPLITS:
+            _split_korean(texts, options.kind, part)
         else:
             _convert_letters(texts, lang, options.kind, part)
     return part
+
+
+def _split_korean(texts: Mapping[str, str], kind: str, part: ConvertedSet) -> None:
+    """Graphemes or syllables; the rules of Korean corpora have cleaned the texts."""
+    for utt, text in texts.items():
+        if has_hangul(text):
+            part.tokens[utt] = _KOREAN_SPLITS[kind](text)
+        else:
+            reason = f"{kind}: non-Korean text: no Hangul in {text[:40]!r}"
+            part.rejects.append((utt, reason))
 
 
 def _convert_letters(

@@ -5,8 +5,8 @@ Specials. The paper counts 169 phonemes and 5 specials, 174 in all, and its CTC 
 blank, ``<pad>``, ``</s>``, ``<unk>``, and the word boundary ``|``). The same five
 stand here under ESPnet's names: ``<blank>``, ``<unk>``, ``<pad>``, ``|``, and, last as
 ESPnet's decoders expect, ``<sos/eos>``. Only ``<blank>`` and ``<unk>`` ever occur: PER
-excludes word boundaries. Characters have ``<space>`` in place of ``|``, among the
-tokens of the texts.
+excludes word boundaries. Characters, graphemes and syllables have ``<space>`` in place
+of ``|``, among the tokens of the texts.
 """
 
 import io
@@ -23,6 +23,8 @@ _FIRST_SPECIALS: dict[str, tuple[str, ...]] = {
     "phn": (BLANK, UNKNOWN, PAD, BOUNDARY),
     "char": (BLANK, UNKNOWN, PAD),
     "bpe": (BLANK, UNKNOWN, PAD),
+    "grapheme": (BLANK, UNKNOWN, PAD),
+    "syllable": (BLANK, UNKNOWN, PAD),
 }
 KINDS = tuple(_FIRST_SPECIALS)
 
