@@ -5,7 +5,11 @@ import sys
 from pathlib import Path
 
 from espnet2_dq.bin.options import make_parser, run_command, split_words
-from espnet2_dq.data.kaldi_corpus import KaldiCorpusOptions, prepare_kaldi
+from espnet2_dq.data.kaldi_corpus import (
+    TEXT_RULES,
+    KaldiCorpusOptions,
+    prepare_kaldi,
+)
 from espnet2_dq.data.probing import ProbeCache
 from espnet2_dq.data.sets import write_sets
 
@@ -24,6 +28,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("data"), help="writes OUT/<set>/")
     add("--lang", default="", help="language of sets without utt2lang")
     add("--langs", nargs="+", default=[], help="keep these languages only")
+    add(
+        "--rule",
+        choices=TEXT_RULES,
+        default="none",
+        help="plain: drop marks and capitalise Latin letters in Korean transcripts",
+    )
     add("--max_reject_ratio", type=float, default=0.01, help="more faults stop")
     add("--nj", type=int, default=8, help="threads that read sound headers")
     return parser
@@ -35,7 +45,10 @@ def main(argv: list[str] | None = None) -> int:
 
     def work() -> None:
         options = KaldiCorpusOptions(
-            lang=args.lang, langs=split_words(args.langs), workers=args.nj
+            lang=args.lang,
+            langs=split_words(args.langs),
+            rule=args.rule,
+            workers=args.nj,
         )
         cache = ProbeCache(args.out / ".probe_cache.tsv")
         sets = prepare_kaldi(args.data_root, args.out, options, cache)

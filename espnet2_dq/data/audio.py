@@ -1,7 +1,8 @@
 """Sound files: headers probed, samples read as 16 kHz mono float32.
 
-Any file that libsndfile opens is accepted (wav, flac, mp3, ogg, ...); other rates are
-resampled by soxr and channels are averaged. Nothing here imports torch.
+Any file that libsndfile opens is accepted (wav, flac, mp3, ogg, ...), and headerless
+``.pcm`` (see :mod:`espnet2_dq.data.pcm`); other rates are resampled by soxr and
+channels are averaged. Nothing here imports torch.
 """
 
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from espnet2_dq.data import pcm
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.errors import DataError
 
@@ -70,6 +72,10 @@ def probe(path: Path | str) -> AudioInfo:
         raise AudioError(path, f"missing file: {_why(error)}") from error
     if size == 0:
         raise AudioError(path, "empty file: 0 bytes")
+    if pcm.is_pcm(path):
+        if size < 2:
+            raise AudioError(path, "no samples: 1 byte, half a sample")
+        return AudioInfo(pcm.RATE_HZ, 1, pcm.count_samples(size))
     try:
         info = soundfile.info(str(path), verbose=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:
@@ -108,6 +114,11 @@ def decode(path: Path | str) -> tuple[np.ndarray, int]:
             or values that are not finite.
     """
     info = probe(path)
+    if pcm.is_pcm(path):
+        try:
+            return pcm.read_pcm(path), info.rate
+        except (OSError, ValueError) as error:
+            raise AudioError(path, f"unreadable: {_why(error)}") from error
     try:
         samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError) as error:

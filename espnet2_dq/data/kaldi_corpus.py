@@ -16,13 +16,16 @@ from pathlib import Path
 from espnet2_dq.data.audio import AudioError
 from espnet2_dq.data.ctm import PhoneSegment, read_ctm
 from espnet2_dq.data.cut import Source, cut_all, read_segments
-from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
+from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance, read_rule
+from espnet2_dq.data.pcm import log_odd_files
 from espnet2_dq.data.probing import ProbeCache, probe_all
 from espnet2_dq.data.rejects import EXCLUDED, Reject
 from espnet2_dq.data.tables import read_table
-from espnet2_dq.errors import DataError
+from espnet2_dq.errors import ConfigError, DataError
+from espnet2_dq.text.kspon_transcription import PLAIN, TextRejected, clean_plain
 
 UNDETERMINED = "und"
+TEXT_RULES = ("none", PLAIN)
 # Counted anew at 16 kHz, or about features that are not used.
 _NOT_PASSED = ("utt2spk", "utt2lang", "utt2num_samples", "utt2num_frames", "utt2dur")
 
@@ -34,12 +37,22 @@ class KaldiCorpusOptions:
     Attributes:
         lang: Language of sets without ``utt2lang``; ``""`` is not given.
         langs: Languages to keep; none means all. One alone serves as ``lang``, too.
+        rule: ``none`` keeps the transcripts as they are; ``plain`` is for Korean ones:
+            marks go, Latin letters become capitals, NFC (``clean_plain``).
         workers: Threads that read headers.
     """
 
     lang: str = ""
     langs: Sequence[str] = ()
+    rule: str = "none"
     workers: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse rules that do not exist."""
+        if self.rule not in TEXT_RULES:
+            raise ConfigError(
+                f"--rule {self.rule}: expected one of {' '.join(TEXT_RULES)}"
+            )
 
 
 def find_sets(root: Path) -> list[str]:
@@ -108,11 +121,14 @@ def read_foreign(
     rejects += _inconsistent(sources, tables, text)
     usable = {u: s for u, s in sources.items() if all(u in t for t in tables.values())}
     rejects += _other_languages(usable, langs, options.langs)
+    if options.rule != "none" and text is not None:
+        rejects += _clean_texts(usable, text)
     paths, cut_rejects = cut_all(usable, audio_out)
     rejects += cut_rejects
     headers = probe_all(
         paths.values(), cache, workers=options.workers, label=f"{path.name}: headers"
     )
+    log_odd_files(path.name, paths.values())
     utterances = []
     for utt, sound in paths.items():
         header = headers[sound]
@@ -132,6 +148,7 @@ def read_foreign(
         utterances, phones=_read_phones(path, kept), rejects=rejects
     )
     directory.extra = _read_extra(path, kept)
+    directory.text_rule = _rule_of(path, options)
     return directory
 
 
@@ -258,6 +275,23 @@ def _other_languages(
     for utt in others:
         del usable[utt]
     return [(u, f"{EXCLUDED}: language '{langs[u]}' not asked") for u in others]
+
+
+def _clean_texts(usable: dict[str, Source], text: dict[str, str]) -> list[Reject]:
+    """Clean the transcripts in place; those that cannot be leave ``usable``."""
+    rejects = []
+    for utt in [utt for utt in usable if text.get(utt)]:
+        try:
+            text[utt] = clean_plain(text[utt])
+        except TextRejected as error:
+            rejects.append((utt, error.reason))
+            del usable[utt]
+    return rejects
+
+
+def _rule_of(path: Path, options: KaldiCorpusOptions) -> str:
+    """The line of ``text_rule``: ours, or what the directory brings."""
+    return options.rule if options.rule != "none" else read_rule(path / "text_rule")
 
 
 def _read_phones(path: Path, kept: set[str]) -> dict[str, list[PhoneSegment]]:

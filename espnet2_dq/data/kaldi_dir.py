@@ -1,7 +1,8 @@
 """Kaldi data directories: typed in memory, sorted and atomic on disk.
 
 Files: ``wav.scp utt2spk spk2utt utt2lang utt2num_samples`` always, ``text``,
-``phn.ctm`` and ``reject.tsv`` where there is something to say. Files of other names
+``phn.ctm`` and ``reject.tsv`` where there is something to say; ``text_rule``, one line,
+where a rule made the transcripts from those of the corpus. Files of other names
 that hold one line per utterance (``EXTRA_FILES``) travel along when a directory is
 filtered.
 """
@@ -19,13 +20,15 @@ from espnet2_dq.data.ctm import (
     write_ctm,
     write_rejects,
 )
-from espnet2_dq.data.tables import read_table, write_table
+from espnet2_dq.data.tables import read_lines, read_table, write_lines, write_table
 from espnet2_dq.errors import DataError
 
 REQUIRED_FILES = ("wav.scp", "utt2spk", "utt2lang", "utt2num_samples")
-OPTIONAL_FILES = ("text", "phn.ctm", "reject.tsv")
+OPTIONAL_FILES = ("text", "phn.ctm", "reject.tsv", "text_rule")
 KNOWN_FILES = (*REQUIRED_FILES, *OPTIONAL_FILES, "spk2utt")
-EXTRA_FILES = ("utt2*", "phn", "char", "bpe", "*.int", "text_*")
+EXTRA_FILES = (
+    "utt2*", "phn", "char", "bpe", "grapheme", "syllable", "*.int", "text_*"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,16 @@ class KaldiDir:
         phones: Exact alignments by utterance id; may lack utterances.
         rejects: (utterance, reason) of what was left out.
         extra: Further files: name -> utterance id -> value.
+        text_rule: Which rule made ``text`` from the corpus' transcriptions, and its
+            settings (error rates under different rules do not compare, trap T22);
+            ``""`` where the transcripts are the corpus' own.
     """
 
     utterances: dict[str, Utterance]
     phones: dict[str, list[PhoneSegment]] = field(default_factory=dict)
     rejects: list[tuple[str, str]] = field(default_factory=list)
     extra: dict[str, dict[str, str]] = field(default_factory=dict)
+    text_rule: str = ""
 
     def __iter__(self) -> Iterator[Utterance]:
         """Utterances in LC_ALL=C order of their ids."""
@@ -107,6 +114,7 @@ class KaldiDir:
                 name: {u: x for u, x in table.items() if u in keep}
                 for name, table in self.extra.items()
             },
+            self.text_rule,
         )
 
     @classmethod
@@ -162,6 +170,7 @@ class KaldiDir:
             _read_phones(path, utterances),
             read_rejects(path / "reject.tsv"),
             {name: _read_extra(path, name, utterances) for name in extra_files(path)},
+            read_rule(path / "text_rule"),
         )
 
     def write(self, path: Path | str) -> None:
@@ -200,6 +209,7 @@ class KaldiDir:
         for name in {*extra_files(path), "text", "phn.ctm"} - tables.keys():
             if name != "phn.ctm" or not self.phones:
                 (path / name).unlink(missing_ok=True)
+        _write_rule(path / "text_rule", self.text_rule)
 
 
 def extra_files(path: Path) -> list[str]:
@@ -276,6 +286,27 @@ def _read_counts(path: Path, table: Mapping[str, str]) -> dict[str, int]:
             )
         counts[utt] = int(value)
     return counts
+
+
+def read_rule(path: Path) -> str:
+    """The one line of ``text_rule``; a missing file means none."""
+    if not path.exists():
+        return ""
+    lines = read_lines(path)
+    if len(lines) != 1 or not lines[0]:
+        raise DataError(
+            f"{path}: {len(lines)} lines; expected one, as 'orthographic'; run the "
+            "stage that makes it again"
+        )
+    return lines[0]
+
+
+def _write_rule(path: Path, rule: str) -> None:
+    """Write ``text_rule``; no rule, no file."""
+    if rule:
+        write_lines(path, [rule])
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read_phones(
