@@ -74,16 +74,30 @@ class WaveformFrontend(CNNFrontend):
         Returns:
             Features ``(B, T, C)`` with zero padded frames, and lengths ``(B,)``.
         """
+        return self.finish(*self.convolve(speech, lengths))
+
+    def convolve(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The convolutions without the final LayerNorm; see ``forward``.
+
+        Returns:
+            ``(B, T, C)``, padded frames hold arbitrary finite values; lengths.
+        """
         check_long_enough(speech, self.frame_grid)
         lengths = lengths.to(speech.device)
         pad_mask = make_pad_mask(lengths, speech.size(1))
         speech = speech.masked_fill(pad_mask, 0.0)
         if self.normalize_utterance:
             speech = normalize_utterances(speech, lengths, pad_mask)
-        feats = self._convolve(speech)
-        feats_lengths = self.frame_grid.num_frames(lengths)
-        frame_pad = make_pad_mask(feats_lengths, feats.size(1))
-        return feats.masked_fill(frame_pad[..., None], 0.0), feats_lengths
+        return self._convolve(speech), self.frame_grid.num_frames(lengths)
+
+    def finish(
+        self, feats: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """From what ``convolve`` gives to what ``forward`` gives."""
+        frame_pad = make_pad_mask(lengths, feats.size(1))
+        return self.final_norm(feats).masked_fill(frame_pad[..., None], 0.0), lengths
 
     def _convolve(self, speech: torch.Tensor) -> torch.Tensor:
         """The parent's forward on rows of channels, with the same parameters.
@@ -109,7 +123,7 @@ class WaveformFrontend(CNNFrontend):
             count = (count - layer.kernel_size) // layer.stride + 1
             x = F.gelu(_normalize(x, layer.layer_norm, batch, count))
         # (B * slot / hop, C) -> (B, T, C)
-        return self.final_norm(x).view(batch, -1, self.output_channels)[:, :count]
+        return x.view(batch, -1, self.output_channels)[:, :count]
 
 
 def _normalize(

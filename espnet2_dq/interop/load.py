@@ -52,6 +52,7 @@ def load_weights(
     prefixes: Sequence[str] | None = None,
     rename: str | None = None,
     min_fraction: float = 0.95,
+    name: str = "state dict",
 ) -> LoadReport:
     """Copy matching weights into ``model``.
 
@@ -63,12 +64,13 @@ def load_weights(
         prefixes: Only names (ours) that start with one of these take part; None: all.
         rename: ``huggingface``, ``fairseq`` or ``ours``; None: find out.
         min_fraction: Least share of parameters (within ``prefixes``) to be loaded.
+        name: What to call weights that are no path, in messages.
 
     Raises:
         CheckpointError: The file is missing or unreadable, or too little fits; the
             message holds the report.
     """
-    where = "state dict"
+    where = name
     if isinstance(weights, str | Path):
         where, weights = str(weights), read_weights(weights)
     theirs = rename_keys(weights, rename or detect_source(weights))
@@ -127,8 +129,8 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(
             f"{path}: cannot be read as plain tensors ({str(error).splitlines()[0]}). "
-            "An old fairseq file holds Python objects: convert it to .safetensors in a "
-            "separate process that you trust it in"
+            "An old fairseq file holds Python objects: convert it to .safetensors with "
+            "python -m espnet2_dq.interop.fairseq_pickle OLD NEW"
         ) from error
     for key in _NESTED_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

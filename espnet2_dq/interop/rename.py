@@ -1,8 +1,9 @@
 """Parameter names of other toolkits -> ours, as tables of regular expressions.
 
 Ours: ``frontend.*`` (ESPnet's CNNFrontend), ``preencoder.*`` (ESPnet's
-LinearProjection), ``encoder.*`` (DQTransformerEncoder). Every pair of a table is tried
-on every name, in order.
+LinearProjection), ``encoder.*`` (DQTransformerEncoder); of wav2vec 2.0 pretraining also
+``quantizer.*``, ``project_q.*`` and ``final_proj.*``. Every pair of a table is tried on
+every name, in order.
 """
 
 import re
@@ -20,7 +21,8 @@ WEIGHT_NORM: Table = (
     (r"\.weight_v$", r".parametrizations.weight.original1"),
 )
 
-# Hugging Face Wav2Vec2Model and Data2VecAudioModel, alone or below a task head
+# Hugging Face Wav2Vec2Model and Data2VecAudioModel, alone or below a task head;
+# quantizer.* and project_q.* of Wav2Vec2ForPreTraining are called as ours
 HUGGINGFACE: Table = (
     (r"^(wav2vec2|data2vec_audio)\.", r""),
     (r"^masked_spec_embed$", r"encoder.mask_embedding"),
@@ -34,6 +36,7 @@ HUGGINGFACE: Table = (
     (r"^(encoder\.blocks\.\d+)\.layer_norm\.", r"\1.self_attn_layer_norm."),
     (r"^(encoder\.blocks\.\d+)\.feed_forward\.intermediate_dense\.", r"\1.fc1."),
     (r"^(encoder\.blocks\.\d+)\.feed_forward\.output_dense\.", r"\1.fc2."),
+    (r"^project_hid\.", r"final_proj."),
     *WEIGHT_NORM,
 )
 
@@ -52,7 +55,27 @@ FAIRSEQ: Table = (
     (r"^encoder\.pos_conv\.(\d+)\.0\.", r"encoder.pos_conv.convs.\1."),
     (r"^encoder\.pos_conv\.0\.", r"encoder.pos_conv.conv."),
     (r"^encoder\.layers\.", r"encoder.blocks."),
+    (r"^quantizer\.vars$", r"quantizer.codevectors"),
     *WEIGHT_NORM,
+)
+
+# ours -> Wav2Vec2ForPreTraining
+TO_HUGGINGFACE: Table = (
+    (r"^final_proj\.", r"project_hid."),
+    (r"^encoder\.mask_embedding$", r"wav2vec2.masked_spec_embed"),
+    (r"^frontend\.layers\.", r"wav2vec2.feature_extractor.conv_layers."),
+    (r"^frontend\.final_norm\.", r"wav2vec2.feature_projection.layer_norm."),
+    (r"^preencoder\.linear_out\.", r"wav2vec2.feature_projection.projection."),
+    (r"^encoder\.pos_conv\.conv\.", r"encoder.pos_conv_embed.conv."),
+    (
+        r"^(encoder)\.blocks\.(\d+)\.fc1\.",
+        r"\1.layers.\2.feed_forward.intermediate_dense.",
+    ),
+    (r"^(encoder)\.blocks\.(\d+)\.fc2\.", r"\1.layers.\2.feed_forward.output_dense."),
+    (r"^(encoder)\.blocks\.(\d+)\.self_attn\.", r"\1.layers.\2.attention."),
+    (r"^(encoder)\.blocks\.(\d+)\.self_attn_layer_norm\.", r"\1.layers.\2.layer_norm."),
+    (r"^(encoder)\.blocks\.", r"\1.layers."),
+    (r"^encoder\.", r"wav2vec2.encoder."),
 )
 
 # our own files: only the old spelling of weight norm and wrappers need care
@@ -62,6 +85,7 @@ TABLES: dict[str, Table] = {
     "huggingface": HUGGINGFACE,
     "fairseq": FAIRSEQ,
     "ours": OURS,
+    "to_huggingface": TO_HUGGINGFACE,
 }
 
 _HUGGINGFACE_MARK = re.compile(r"(^|\.)(feature_projection|pos_conv_embed)\.")

@@ -8,13 +8,17 @@ from typing import Any
 import torch
 import yaml
 
-from espnet2_dq.config import from_mapping
+from espnet2_dq.config import from_mapping, unknown_key_message
 from espnet2_dq.encoder.build import build_front
 from espnet2_dq.errors import CheckpointError, ConfigError
 from espnet2_dq.ssl.config import BranchConfig, SSLConfig
 from espnet2_dq.ssl.model import DQSSLModel
 from espnet2_dq.ssl.predictor import Predictor
+from espnet2_dq.ssl.wav2vec2_config import Wav2Vec2Config
+from espnet2_dq.ssl.wav2vec2_model import Wav2Vec2SSLModel
 
+OBJECTIVES = ("data2vec", "wav2vec2")
+SSLModel = DQSSLModel | Wav2Vec2SSLModel
 _PREDICTOR_KEYS = (
     "dropout_rate",
     "attention_dropout_rate",
@@ -24,17 +28,40 @@ _PREDICTOR_KEYS = (
 _BRANCHES = ("language", "phoneme")
 
 
-def build_ssl_model(config: Mapping[str, Any], updates_total: int = 1) -> DQSSLModel:
+def build_ssl_model(config: Mapping[str, Any], updates_total: int = 1) -> SSLModel:
     """Build the model that ``config`` describes, with random weights.
 
     Args:
-        config: Keys ``frontend``, ``preencoder``, ``encoder``, their ``_conf``, and
-            ``model_conf``; the content of a run's ``config.yaml``.
+        config: Keys ``objective`` (data2vec, also when missing, or wav2vec2),
+            ``frontend``, ``preencoder``, ``encoder``, their ``_conf``, and
+            ``model_conf`` (:class:`SSLConfig` or :class:`Wav2Vec2Config`); the content
+            of a run's ``config.yaml``.
         updates_total: Updates of the whole run.
 
     Raises:
         ConfigError: Unknown key or impossible value.
     """
+    if objective_of(config) == "wav2vec2":
+        given = config.get("model_conf")
+        wav2vec2 = from_mapping(Wav2Vec2Config, given, "model_conf")
+        return Wav2Vec2SSLModel(*build_front(config), wav2vec2, updates_total)
+    return _build_data2vec(config, updates_total)
+
+
+def objective_of(config: Mapping[str, Any]) -> str:
+    """``data2vec`` or ``wav2vec2``.
+
+    Raises:
+        ConfigError: Something else.
+    """
+    name = config.get("objective") or OBJECTIVES[0]
+    if name not in OBJECTIVES:
+        raise ConfigError(unknown_key_message(str(name), OBJECTIVES, "objective"))
+    return str(name)
+
+
+def _build_data2vec(config: Mapping[str, Any], updates_total: int) -> DQSSLModel:
+    """data2vec with the branches that ``model_conf`` switches on."""
     conf = from_mapping(SSLConfig, branch_defaults(config), "model_conf")
     for name in _BRANCHES:
         branch: BranchConfig = getattr(conf, name)
@@ -77,7 +104,7 @@ def branch_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def load_ssl_model(
     exp_dir: Path | str, checkpoint: str = "latest.pth", device: str = "cpu"
-) -> tuple[DQSSLModel, dict[str, Any]]:
+) -> tuple[SSLModel, dict[str, Any]]:
     """Load a pretrained model for inference.
 
     Args:

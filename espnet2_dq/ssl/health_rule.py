@@ -66,6 +66,7 @@ BLOCKS = {
     "encoder": "encoder",
     "language": "language quantizer",
     "phoneme": "phoneme quantizer",
+    "gumbel": "Gumbel quantizer",
 }
 NON_FINITE = "loss, gradient or gauge"
 
@@ -183,6 +184,11 @@ def remedy(block: str) -> str:
     """What a user may try for a block."""
     if block == NON_FINITE:
         return "Lower the learning rate or clip gradients, and resume."
+    if block.startswith("Gumbel quantizer"):
+        return (
+            "Raise model_conf.diversity_weight, lower the learning rate, or let the "
+            "temperature fall more slowly."
+        )
     if "quantizer" in block:
         return (
             "Turn on the revival switches (init: data, reseed_interval, "

@@ -2,6 +2,7 @@
 
 import logging
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from espnet2.utils.nested_dict_action import NestedDictAction
@@ -10,8 +11,13 @@ from espnet2.utils.types import str_or_none
 from espnet2_dq.analysis.probe_schedule import ProbeSchedule
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.errors import ConfigError
-from espnet2_dq.ssl.build import branch_defaults, build_ssl_model
-from espnet2_dq.ssl.model import DQSSLModel
+from espnet2_dq.ssl.build import (
+    OBJECTIVES,
+    SSLModel,
+    branch_defaults,
+    build_ssl_model,
+)
+from espnet2_dq.ssl.init import initialise, settle_architecture
 from espnet2_dq.tasks.base import DQTask
 from espnet2_dq.tasks.trainer import DQTrainer
 
@@ -21,7 +27,7 @@ class SSLTrainer(DQTrainer):
 
 
 class DQSSLTask(DQTask):
-    """data2vec and DQ-Data2vec, chosen by ``model_conf``."""
+    """data2vec, DQ-Data2vec (by ``model_conf``) and wav2vec 2.0 (by ``objective``)."""
 
     trainer = SSLTrainer
 
@@ -29,7 +35,27 @@ class DQSSLTask(DQTask):
     def add_task_arguments(cls, parser: ArgumentParser) -> None:
         """Architecture, losses, mask, probe."""
         super().add_task_arguments(parser)
+        group = parser.add_argument_group("Initialisation")
+        group.add_argument(
+            "--init_from",
+            type=str_or_none,
+            default=None,
+            help="pretrain this model further: directory of a run or of Hugging Face,"
+            " or checkpoint, fairseq's .pt included; optimizer and schedule are fresh",
+        )
+        group.add_argument(
+            "--init_from_min_fraction",
+            type=float,
+            default=0.95,
+            help="fail when a smaller share of the parameters could be loaded",
+        )
         group = parser.add_argument_group("Model")
+        group.add_argument(
+            "--objective",
+            default=OBJECTIVES[0],
+            choices=OBJECTIVES,
+            help="what model_conf configures",
+        )
         group.add_argument("--frontend", default="waveform", help="waveform | log_mel")
         group.add_argument("--preencoder", type=str_or_none, default="linear")
         group.add_argument("--encoder", default="dq_transformer")
@@ -73,11 +99,28 @@ class DQSSLTask(DQTask):
         return ("lang", "phn", "text")
 
     @classmethod
-    def build_model(cls, args: Namespace) -> DQSSLModel:
+    def main(
+        cls, args: Namespace | None = None, cmd: Sequence[str] | None = None
+    ) -> None:
+        """Settle the architecture before ESPnet builds anything, then train."""
+        if args is None:
+            args = cls.get_parser().parse_args(cmd)
+        if args.init_from is not None:
+            settled = settle_architecture(vars(args), args.init_from)
+            for key, value in settled.items():
+                setattr(args, key, value)
+        super().main(args=args)
+
+    @classmethod
+    def build_model(cls, args: Namespace) -> SSLModel:
         """Build the model; cluster numbers of 0 follow from the data."""
-        args.model_conf = branch_defaults(vars(args))
-        cls._clusters_from_data(args)
+        if args.objective == "data2vec":
+            args.model_conf = branch_defaults(vars(args))
+            cls._clusters_from_data(args)
         model = build_ssl_model(vars(args), cls.updates_total(args))
+        resumes = args.resume and (Path(args.output_dir) / "checkpoint.pth").exists()
+        if args.init_from is not None and not resumes:
+            initialise(model, args.init_from, args.init_from_min_fraction)
         cls.trainer.probe = cls._build_probe(args)
         return model
 

@@ -92,7 +92,7 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cut.pth: cannot be read"):
         read_weights(path)
     torch.save({"cfg": Path("x")}, path)
-    with pytest.raises(CheckpointError, match="convert it to .safetensors"):
+    with pytest.raises(CheckpointError, match="convert it to .safetensors with"):
         read_weights(path)
     torch.save({"epoch": 3}, path)
     with pytest.raises(CheckpointError, match="holds no weights"):
