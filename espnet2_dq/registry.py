@@ -31,6 +31,7 @@ def register_with_espnet() -> None:
     from espnet2.tasks import asr, ssl
 
     from espnet2_dq.asr.ctc_model import CTCModel
+    from espnet2_dq.asr.hierarchical_model import HierarchicalCTCModel
     from espnet2_dq.encoder.conv_frontend import WaveformFrontend
     from espnet2_dq.encoder.log_mel import LogMelFrontend
     from espnet2_dq.encoder.transformer import DQTransformerEncoder
@@ -40,6 +41,7 @@ def register_with_espnet() -> None:
         _add(task.frontend_choices, "waveform", WaveformFrontend)
         _add(task.frontend_choices, "log_mel", LogMelFrontend)
     _add(asr.model_choices, "dq_ctc", CTCModel)
+    _add(asr.model_choices, "dq_hierarchical_ctc", HierarchicalCTCModel)
 
 
 def _add(choices: Any, name: str, cls: type) -> None:

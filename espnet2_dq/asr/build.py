@@ -7,15 +7,22 @@ from typing import Any
 import torch
 import yaml
 from espnet2.asr.ctc import CTC
+from torch import nn
 
 from espnet2_dq.asr.ctc_model import CTCModel
 from espnet2_dq.asr.tokens import read_tokens, tokens_sha256
 from espnet2_dq.encoder.build import build_front
+from espnet2_dq.encoder.transformer import DQTransformerEncoder
 from espnet2_dq.errors import CheckpointError, ConfigError
 from espnet2_dq.interop.load import read_weights
 
 # Best first; `latest.pth` is ESPnet's link to the last epoch.
-CHECKPOINTS = ("valid.ter.best.pth", "latest.pth", "checkpoint.pth")
+CHECKPOINTS = (
+    "valid.ter.best.pth",
+    "valid.wer.best.pth",
+    "latest.pth",
+    "checkpoint.pth",
+)
 
 
 def build_ctc_model(config: Mapping[str, Any]) -> CTCModel:
@@ -31,14 +38,7 @@ def build_ctc_model(config: Mapping[str, Any]) -> CTCModel:
         ConfigError: An unknown key or a value that does not fit.
     """
     tokens = token_list(config)
-    frontend, preencoder, encoder = build_front(config)
-    if config.get("time_mask") is None and encoder.mask_embedding is not None:
-        # Never used then; DistributedDataParallel would wait for its gradient.
-        encoder.mask_embedding.requires_grad_(False)
-    try:
-        ctc = CTC(len(tokens), encoder.output_size(), **(config.get("ctc_conf") or {}))
-    except TypeError as error:
-        raise ConfigError(f"ctc_conf: {error}") from error
+    frontend, preencoder, encoder, ctc = build_parts(config, len(tokens))
     return CTCModel(
         len(tokens),
         tokens,
@@ -48,6 +48,21 @@ def build_ctc_model(config: Mapping[str, Any]) -> CTCModel:
         ctc,
         **(config.get("model_conf") or {}),
     )
+
+
+def build_parts(
+    config: Mapping[str, Any], vocab_size: int
+) -> tuple[nn.Module, nn.Module | None, DQTransformerEncoder, CTC]:
+    """Frontend, preencoder, encoder and a CTC head, to make a model of."""
+    frontend, preencoder, encoder = build_front(config)
+    if config.get("time_mask") is None and encoder.mask_embedding is not None:
+        # Never used then; DistributedDataParallel would wait for its gradient.
+        encoder.mask_embedding.requires_grad_(False)
+    try:
+        ctc = CTC(vocab_size, encoder.output_size(), **(config.get("ctc_conf") or {}))
+    except TypeError as error:
+        raise ConfigError(f"ctc_conf: {error}") from error
+    return frontend, preencoder, encoder, ctc
 
 
 def token_list(config: Mapping[str, Any]) -> list[str]:
@@ -96,14 +111,25 @@ def load_ctc_model(
     state = read_weights(path)
     model = build_ctc_model(config)
     check_head_size(state, len(model.token_list), path)
+    load_all(model, state, path, directory / "config.yaml")
+    return model.to(device).eval(), config
+
+
+def load_all(
+    model: nn.Module, state: Mapping[str, torch.Tensor], path: Path, config: Path
+) -> None:
+    """Load weights that must fit exactly.
+
+    Raises:
+        CheckpointError: They do not.
+    """
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path} does not fit {directory / 'config.yaml'}: {error}; use the"
-            " config.yaml that training wrote beside the checkpoint"
+            f"{path} does not fit {config}: {error}; use the config.yaml that training"
+            " wrote beside the checkpoint"
         ) from error
-    return model.to(device).eval(), config
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -142,14 +168,17 @@ def find_checkpoint(directory: Path, checkpoint: Path | str | None = None) -> Pa
 
 
 def check_head_size(
-    state: Mapping[str, torch.Tensor], num_tokens: int, path: Path
+    state: Mapping[str, torch.Tensor],
+    num_tokens: int,
+    path: Path,
+    name: str = "ctc",
 ) -> None:
     """Say so if the head belongs to another token list or is not there at all."""
-    head = state.get("ctc.ctc_lo.weight")
+    head = state.get(f"{name}.ctc_lo.weight")
     if head is None:
         raise CheckpointError(
-            f"{path}: holds no CTC head; it is a pretraining checkpoint: fine-tune"
-            " first (ctc_train --init)"
+            f"{path}: holds no CTC head '{name}'; a pretraining checkpoint, or one of"
+            " another kind of model: fine-tune first (ctc_train or hier_train --init)"
         )
     if head.size(0) != num_tokens:
         raise CheckpointError(

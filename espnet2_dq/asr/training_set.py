@@ -5,7 +5,7 @@ transcript has to be left out beforehand.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +21,31 @@ _FILES = ("wav.scp", "utt2num_samples", "utt2lang")
 
 
 @dataclass(frozen=True)
+class Stream:
+    """Token ids of one unit.
+
+    Attributes:
+        unit: The data directory holds ``<unit>.int`` (units stage).
+        num_tokens: Size of its token list.
+        file: Name under which the usable part is written.
+    """
+
+    unit: str
+    num_tokens: int
+    file: str
+
+
+@dataclass(frozen=True)
 class SetReport:
-    """What :func:`prepare_set` kept.
+    """What :func:`prepare_streams` kept.
 
     Attributes:
         kept: Utterances written.
         hours: Their duration.
-        without_text: Left out: no transcript, or an empty one.
+        without_text: Left out: a transcript is missing or empty in some stream.
         other_language: Left out: not ``lang``.
-        impossible: Kept, but CTC has fewer frames than the target needs: no gradient.
+        impossible: Kept, but CTC has fewer frames than a target needs: no gradient.
+        missing: For several streams: utterances that each of them lacks.
     """
 
     kept: int
@@ -37,12 +53,14 @@ class SetReport:
     without_text: int
     other_language: int
     impossible: tuple[str, ...]
+    missing: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
+        each = ", ".join(f"{unit} {count}" for unit, count in self.missing)
         return (
             f"{self.kept} utterances, {self.hours:.3f} h; left out {self.without_text}"
-            f" without transcript, {self.other_language} of other languages;"
-            f" {len(self.impossible)} with more tokens than frames"
+            f" without transcript{f' ({each})' if each else ''}, {self.other_language}"
+            f" of other languages; {len(self.impossible)} with more tokens than frames"
         )
 
 
@@ -69,15 +87,42 @@ def prepare_set(
         DataError: A file is missing, an id is outside the token list, or nothing is
             left.
     """
-    targets = _read_targets(source, unit, num_tokens)
+    stream = Stream(unit, num_tokens, TARGETS)
+    return prepare_streams(source, [stream], target, lang=lang, subsample=subsample)
+
+
+def prepare_streams(
+    source: Path,
+    streams: Sequence[Stream],
+    target: Path,
+    *,
+    lang: str | None = None,
+    subsample: int = 1,
+) -> SetReport:
+    """Write the utterances that have a target in every stream.
+
+    Args:
+        source: Data directory with ``<unit>.int`` of each stream (units stage).
+        streams: At least one.
+        target: Directory to write ``wav.scp utt2num_samples utt2lang`` and the
+            streams' files to.
+        lang: Keep this language only.
+        subsample: Frames that the model averages, for ``impossible``.
+
+    Raises:
+        DataError: A file is missing, an id is outside the token list, or nothing is
+            left.
+    """
+    targets = {s: _read_targets(source, s.unit, s.num_tokens) for s in streams}
     tables = {name: read_table(source / name) for name in _FILES}
     languages = tables["utt2lang"]
     chosen = [u for u in tables["wav.scp"] if lang is None or languages.get(u) == lang]
-    kept = [u for u in chosen if targets.get(u)]
+    kept = [u for u in chosen if all(found.get(u) for found in targets.values())]
     if not kept:
         present = ", ".join(sorted(set(languages.values())))
+        files = " and ".join(f"{s.unit}.int" for s in streams)
         raise DataError(
-            f"{source}: no utterance with a transcript in {unit}.int"
+            f"{source}: no utterance with a transcript in {files}"
             + (f" and language '{lang}' (present: {present})" if lang else "")
             + "; check --lang, or run the units stage for this set"
         )
@@ -85,7 +130,10 @@ def prepare_set(
         write_table(
             target / name, {u: _value(tables[name], u, source / name) for u in kept}
         )
-    write_table(target / TARGETS, {u: " ".join(map(str, targets[u])) for u in kept})
+    for stream, found in targets.items():
+        write_table(
+            target / stream.file, {u: " ".join(map(str, found[u])) for u in kept}
+        )
     samples = {u: int(tables["utt2num_samples"][u]) for u in kept}
     report = SetReport(
         kept=len(kept),
@@ -93,11 +141,26 @@ def prepare_set(
         without_text=len(chosen) - len(kept),
         other_language=len(tables["wav.scp"]) - len(chosen),
         impossible=tuple(
-            u for u in kept if not _possible(targets[u], samples[u], subsample)
+            u
+            for u in kept
+            if not all(
+                _possible(found[u], samples[u], subsample) for found in targets.values()
+            )
         ),
+        missing=_missing(targets, chosen) if len(streams) > 1 else (),
     )
     _log(source, report)
     return report
+
+
+def _missing(
+    targets: Mapping[Stream, Mapping[str, list[int]]], chosen: Sequence[str]
+) -> tuple[tuple[str, int], ...]:
+    """How many of the utterances each stream lacks."""
+    return tuple(
+        (stream.unit, sum(not found.get(utt) for utt in chosen))
+        for stream, found in targets.items()
+    )
 
 
 def _read_targets(source: Path, unit: str, num_tokens: int) -> dict[str, list[int]]:

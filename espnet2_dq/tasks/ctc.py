@@ -10,7 +10,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet2_dq.asr.build import build_ctc_model, token_list
-from espnet2_dq.asr.ctc_model import CTCModel
+from espnet2_dq.asr.finetuned import FineTunedModel
 from espnet2_dq.asr.init import RANDOM, initialise, resolve_architecture
 from espnet2_dq.asr.tokens import tokens_sha256
 from espnet2_dq.data.batches import BalancedPlan
@@ -145,7 +145,7 @@ class CTCTask(DQTask):
         return super()._training_plan(args, lengths, max(batch_samples, needed))
 
     @classmethod
-    def build_model(cls, args: Namespace) -> CTCModel:
+    def build_model(cls, args: Namespace) -> FineTunedModel:
         """Build the model and load the pretrained weights.
 
         ``args`` gets the tokens themselves and their hash, so that ``config.yaml``
@@ -154,6 +154,12 @@ class CTCTask(DQTask):
         args.token_list = token_list(vars(args))
         args.token_list_sha256 = tokens_sha256(args.token_list)
         model = build_ctc_model(vars(args))
+        cls.start_model(args, model)
+        return model
+
+    @classmethod
+    def start_model(cls, args: Namespace, model: FineTunedModel) -> None:
+        """Tell a fresh model the length of the run, and load pretrained weights."""
         model.updates_total = cls.updates_total(args)
         if model.conf.freeze_updates > 0:
             # The frozen backbone gets no gradient: several GPUs have to be told.
@@ -163,4 +169,3 @@ class CTCTask(DQTask):
             logging.info("init: %s", "from checkpoint.pth" if resumes else RANDOM)
         else:
             initialise(model, args.init, args.init_min_fraction)
-        return model

@@ -14,7 +14,7 @@ BINS = sorted(
     for path in (ROOT / "espnet2_dq" / "bin").glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8")
 )
-TRAINING = {"ssl_train", "ctc_train"}
+TRAINING = {"ssl_train", "ctc_train", "hier_train"}
 HEAVY = ("torch", "espnet2.", "transformers", "nltk", "g2p_en", "librosa", "numba")
 SLOW_TASKS = ("espnet2.tasks.asr", "espnet2.tasks.ssl", "espnet2.train.preprocessor")
 
@@ -51,6 +51,7 @@ def test_every_stage_has_its_command():
     wanted = {"prepare_mini", "prepare_commonvoice", "prepare_kaldi", "check_data"}
     wanted |= {"filter_data", "units", "stats", "ssl_train", "analyse", "subset"}
     wanted |= {"ctc_train", "decode", "score", "report", "pack", "stage", "env"}
+    wanted |= {"hier_train", "decode_korean", "score_korean", "transcribe"}
     assert wanted <= set(BINS)
 
 
@@ -68,18 +69,22 @@ CONFIGS = sorted((ROOT / "egs2").glob("*/*/conf/**/*.y*ml"))
 
 
 def test_configurations_are_found():
-    assert {"train_ssl_mini.yaml", "train_ctc_mini.yaml"} <= {p.name for p in CONFIGS}
+    names = {p.name for p in CONFIGS}
+    assert {f"train_{kind}_mini.yaml" for kind in KINDS} <= names
 
 
-def is_kind(path, kind):
-    return path.name.startswith(f"train_{kind}")
+KINDS = ("ssl", "ctc", "hier")
+
+
+def kind_of(path):
+    return path.name.split("_")[1]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.name)
 def test_configuration_says_what_it_needs(path):
     """The head of each file names hardware and audio per update."""
     head = path.read_text(encoding="utf-8")[:2000].lower()
-    assert is_kind(path, "ssl") or is_kind(path, "ctc")
+    assert kind_of(path) in KINDS
     for word in ("hardware", "audio"):
         assert word in head, f"{path}: say the {word} in the first comment"
 
@@ -87,9 +92,10 @@ def test_configuration_says_what_it_needs(path):
 @pytest.fixture(scope="module")
 def tasks():
     from espnet2_dq.tasks.ctc import CTCTask
+    from espnet2_dq.tasks.hierarchical import HierarchicalTask
     from espnet2_dq.tasks.ssl import DQSSLTask
 
-    return {"ssl": DQSSLTask, "ctc": CTCTask}
+    return {"ssl": DQSSLTask, "ctc": CTCTask, "hier": HierarchicalTask}
 
 
 @pytest.mark.slow
@@ -97,7 +103,7 @@ def tasks():
 def test_every_key_of_a_configuration_is_known(path, tasks):
     from espnet2_dq.tasks.base import check_config_keys
 
-    task = tasks["ssl" if is_kind(path, "ssl") else "ctc"]
+    task = tasks[kind_of(path)]
     parser = task.get_parser()
     check_config_keys(parser, yaml.safe_load(path.read_text()), str(path))
     args = parser.parse_args(["--config", str(path), "--output_dir", "x"])

@@ -8,6 +8,7 @@ import pytest
 
 SCRIPT = """
 from espnet2_dq.registry import register_with_espnet
+SYLLABLES = ["<blank>", "<unk>", "가", "<sos/eos>"]
 register_with_espnet()
 register_with_espnet()
 from espnet2.tasks.asr import ASRTask, encoder_choices, frontend_choices, model_choices
@@ -20,6 +21,21 @@ args = parser.parse_args([
     "--encoder", "dq_transformer", "--normalize", "none",
 ])
 assert args.encoder == "dq_transformer" and args.model == "dq_ctc"
+graphemes = ["<blank>", "x"]
+args = parser.parse_args([
+    "--output_dir", "unused", "--token_type", "char", "--frontend", "log_mel",
+    "--frontend_conf", "n_mels=20", "--preencoder", "linear",
+    "--preencoder_conf", "input_size=20", "--preencoder_conf", "output_size=16",
+    "--encoder", "dq_transformer", "--normalize", "none", "--specaug", "none",
+    "--encoder_conf", "output_size=16", "--encoder_conf", "attention_heads=2",
+    "--encoder_conf", "linear_units=8", "--encoder_conf", "num_blocks=1",
+    "--encoder_conf", "positional={'kernel': 3, 'groups': 2}",
+    "--decoder", "none", "--model", "dq_hierarchical_ctc", "--token_list", "unused",
+    "--model_conf", f"token_lists={{'grapheme': {graphemes}, 'syllable': {SYLLABLES}}}",
+])
+args.token_list = SYLLABLES
+model = ASRTask.build_model(args)
+assert model.heads == ("grapheme", "syllable") and model.token_list == SYLLABLES
 print("registered")
 """
 
