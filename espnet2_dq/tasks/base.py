@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,13 @@ class DQTask(AbsTask):
             help="longest stretch of an utterance to train on [s]; null keeps all",
         )
         group.add_argument(
+            "--length_multiple_s",
+            type=float,
+            default=0.0,
+            help="pad every batch to a multiple of this [s]; batches of equal shape are"
+            " faster, since kernels are compiled once for each (oneDNN); 0 is off",
+        )
+        group.add_argument(
             "--language_power",
             type=float,
             default=0.5,
@@ -125,6 +133,7 @@ class DQTask(AbsTask):
             channel_mask=cls.mask_config(args, "channel_mask", train),
             channels=args.encoder_conf.get("output_size", 0),
             crop_samples=None if crop is None else int(crop * SAMPLE_RATE_HZ),
+            length_multiple=max(1, int(args.length_multiple_s * SAMPLE_RATE_HZ)),
         )
 
     @classmethod
@@ -297,5 +306,8 @@ def prepare_process(args: Namespace) -> None:
     register_audio_type()
     args.optim_conf = scientific_numbers(args.optim_conf)
     args.scheduler_conf = scientific_numbers(args.scheduler_conf)
+    # As many shapes as a speech corpus has do not fit into oneDNN's 1024 kernels; it
+    # reads this at its first use.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     if args.num_threads:
         torch.set_num_threads(args.num_threads)

@@ -46,6 +46,7 @@ class Collate:
         channel_mask: Spans of channels to zero (fine-tuning); ``None`` draws none.
         channels: Width that ``channel_mask`` applies to.
         crop_samples: Longest stretch of speech to keep; ``None`` keeps all.
+        length_multiple: The padded length is a multiple of this [samples].
         epoch: Set by the iterator factory before an epoch starts.
     """
 
@@ -55,6 +56,7 @@ class Collate:
     channel_mask: SpanMaskConfig | None = None
     channels: int = 0
     crop_samples: int | None = None
+    length_multiple: int = 1
     epoch: int = field(default=0)
 
     def __call__(self, items: Sequence[Item]) -> tuple[list[str], dict[str, Any]]:
@@ -76,12 +78,14 @@ class Collate:
                 spans.append(_draw(frames[-1], rng, self.time_mask))
             if self.channel_mask is not None:
                 channels.append(_draw(self.channels, rng, self.channel_mask))
+        longest = max(len(wave) for wave in speech)
+        width = longest + -longest % self.length_multiple
         batch: dict[str, Any] = {
-            "speech": _pad(speech, 0.0),
+            "speech": _pad(speech, 0.0, width),
             "speech_lengths": torch.tensor([len(w) for w in speech]),
         }
         if self.time_mask is not None:
-            batch["span_mask"] = _pad(spans, False)
+            batch["span_mask"] = _pad(spans, False, max(0, self.num_frames(width)))
         if self.channel_mask is not None:
             batch["channel_mask"] = torch.stack(channels)
         for name in items[0][1]:
@@ -116,7 +120,12 @@ def _draw(size: int, rng: np.random.Generator, conf: SpanMaskConfig) -> torch.Te
     return torch.from_numpy(mask)
 
 
-def _pad(rows: Sequence[torch.Tensor], value: float | int | bool) -> torch.Tensor:
-    return torch.nn.utils.rnn.pad_sequence(
+def _pad(
+    rows: Sequence[torch.Tensor], value: float | int | bool, width: int = 0
+) -> torch.Tensor:
+    """``(B, L)``, L at least ``width``."""
+    padded = torch.nn.utils.rnn.pad_sequence(
         list(rows), batch_first=True, padding_value=value
     )
+    missing = max(0, width - padded.size(1))
+    return torch.nn.functional.pad(padded, (0, missing), value=value)

@@ -65,3 +65,18 @@ def test_channel_mask_and_no_mask():
     assert batch["channel_mask"].shape == (2, 32)
     assert batch["channel_mask"].any()
     assert batch["counts"][0] == 0
+
+
+def test_length_multiple_adds_padding_and_nothing_else():
+    items = make_items(16000, 20000)
+    _, plain = make_collate()(items)
+    _, padded = make_collate(length_multiple=3200)(items)
+    assert padded["speech"].shape == (2, 22400)
+    assert torch.equal(padded["speech"][:, :20000], plain["speech"])
+    assert (padded["speech"][:, 20000:] == 0).all()
+    frames = plain["span_mask"].shape[1]
+    assert padded["span_mask"].shape[1] == FrameGrid().num_frames(22400)
+    assert torch.equal(padded["span_mask"][:, :frames], plain["span_mask"])
+    assert not padded["span_mask"][:, frames:].any()
+    assert torch.equal(padded["counts"], plain["counts"])
+    assert torch.equal(padded["speech_lengths"], plain["speech_lengths"])
