@@ -132,9 +132,9 @@ def _decode_batch(
     for utterance in batch:
         try:
             sound = read(utterance.path)
-            _check_length(sound, recogniser.shortest_samples)
+            check_length(sound, recogniser.shortest_samples)
         except DataError as error:
-            records.append(_failure(utterance, str(error)))
+            records.append(failure(utterance, str(error)))
         else:
             readable.append((utterance, sound))
     if not readable:
@@ -144,11 +144,16 @@ def _decode_batch(
         try:
             records.append(_record(recogniser, utterance, sound, log_probs))
         except ValueError as error:
-            records.append(_failure(utterance, str(error)))
+            records.append(failure(utterance, str(error)))
     return records
 
 
-def _check_length(sound: np.ndarray, shortest: int) -> None:
+def check_length(sound: np.ndarray, shortest: int) -> None:
+    """Refuse a sound without a single frame.
+
+    Raises:
+        DataError: It has fewer than ``shortest`` samples.
+    """
     if len(sound) < shortest:
         raise DataError(
             f"{len(sound)} samples at 16 kHz; a frame needs {shortest}: reject the "
@@ -183,6 +188,7 @@ def _record(
     )
 
 
-def _failure(utterance: Utterance, reason: str) -> Record:
+def failure(utterance: Utterance, reason: str) -> Record:
+    """Record of an utterance that could not be decoded."""
     reason = " ".join(reason.split())
     return Record.failed(utterance.utt, utterance.lang, utterance.duration_s, reason)

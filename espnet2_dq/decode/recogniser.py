@@ -12,6 +12,7 @@ from espnet2_dq.decode.alignment import viterbi_spans
 from espnet2_dq.decode.beam import BeamDecoder, BeamOptions
 from espnet2_dq.decode.greedy import greedy_path
 from espnet2_dq.decode.hypothesis import CTCHypothesis
+from espnet2_dq.encoder.frame_grid import FrameGrid
 
 END_TOKEN = "<sos/eos>"
 
@@ -67,10 +68,7 @@ class Recogniser:
             sounds: ``(S,)`` float32 samples at 16 kHz, each of at least
                 ``shortest_samples``.
         """
-        lengths = torch.tensor([len(sound) for sound in sounds])
-        speech = torch.zeros(len(sounds), int(lengths.max()))
-        for row, sound in zip(speech, sounds, strict=True):
-            row[: len(sound)] = torch.from_numpy(np.ascontiguousarray(sound))
+        speech, lengths = pad_sounds(sounds)
         frames, frame_lengths = self.model.encode(
             speech.to(self.device), lengths.to(self.device)
         )
@@ -116,7 +114,26 @@ class Recogniser:
         )
 
     def _edge_s(self, frame: int, samples: int) -> float:
-        """Time between ``frame - 1`` and ``frame``: half a hop before its centre."""
-        half_hop_s = self._grid.hop / 2 / SAMPLE_RATE_HZ
-        edge_s = float(self._grid.centre_s(frame * self._pooled)) - half_hop_s
-        return min(edge_s, samples / SAMPLE_RATE_HZ)
+        """Time between ``frame - 1`` and ``frame``."""
+        return frame_edge_s(self._grid, frame * self._pooled, samples)
+
+
+def pad_sounds(sounds: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sounds ``(S,)`` as a batch ``(B, S)`` float32 padded with 0, and ``(B,)``."""
+    lengths = torch.tensor([len(sound) for sound in sounds])
+    speech = torch.zeros(len(sounds), int(lengths.max()))
+    for row, sound in zip(speech, sounds, strict=True):
+        row[: len(sound)] = torch.from_numpy(np.ascontiguousarray(sound))
+    return speech, lengths
+
+
+def frame_edge_s(grid: FrameGrid, frame: int, samples: int) -> float:
+    """Time between ``frame - 1`` and ``frame``: half a hop before its centre.
+
+    Args:
+        grid: The frontend's frames.
+        frame: Its index, before any pooling.
+        samples: Length of the sound, which no time exceeds.
+    """
+    edge_s = float(grid.centre_s(frame)) - grid.hop / 2 / SAMPLE_RATE_HZ
+    return min(edge_s, samples / SAMPLE_RATE_HZ)

@@ -1,11 +1,13 @@
 """Decoded sets on disk: ``hyp``, ``hyp.jsonl``, ``failed.tsv`` and ``rtf.json``.
 
-``hyp`` is a Kaldi table (utterance, tokens). Utterances that could not be decoded
+``hyp`` is a Kaldi table (utterance, tokens; or the text where tokens are not what is
+scored). Utterances that could not be decoded
 stand there with no tokens, so that scoring counts all of their tokens as deleted, and
 in ``failed.tsv`` with the reason. Nothing here imports torch.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,8 +31,11 @@ class Record:
         end_s: Seconds at which it ends.
         token_scores: Log-probability of each token in its surest frame.
         audio_s: Seconds of audio.
-        nbest: Further hypotheses, best first, as ``{"tokens", "score"}``.
+        nbest: Further hypotheses, best first, as ``{"tokens", "score"}`` (or "text").
         error: Why there is no hypothesis; None where there is one.
+        text: The hypothesis as written text; None: the tokens are all there is.
+        scores: Log-probability of the text by head; None: the head cannot emit it.
+        words: ``{"word", "start_s", "end_s"}`` of the text's words.
     """
 
     utt: str
@@ -43,11 +48,19 @@ class Record:
     audio_s: float
     nbest: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
+    text: str | None = None
+    scores: dict[str, float | None] = field(default_factory=dict)
+    words: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def failed(cls, utt: str, lang: str, audio_s: float, reason: str) -> "Record":
         """An utterance that could not be decoded."""
         return cls(utt, lang, [], 0.0, [], [], [], audio_s, error=reason)
+
+    @property
+    def line(self) -> str:
+        """What stands in ``hyp``."""
+        return " ".join(self.tokens) if self.text is None else self.text
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,7 @@ class RunStatistics:
         failed: How many failed.
         audio_s: Seconds of audio.
         wall_s: Seconds of decoding, summed over jobs; loading the model excluded.
+        parts_s: Its parts by name, where they were measured apart.
     """
 
     options: dict[str, Any]
@@ -67,6 +81,7 @@ class RunStatistics:
     failed: int
     audio_s: float
     wall_s: float
+    parts_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def rtf(self) -> float:
@@ -91,22 +106,33 @@ def write_records(
         out / "failed.tsv", (f"{r.utt}\t{r.error}" for r in rows if r.error is not None)
     )
     summary = {**asdict(statistics), "rtf": round(statistics.rtf, 6)}
+    if not statistics.parts_s:
+        del summary["parts_s"]
     write_lines(out / "rtf.json", [json.dumps(summary, indent=1, ensure_ascii=False)])
     # last: who finds `hyp` finds all
-    write_table(out / "hyp", {r.utt: " ".join(r.tokens) for r in rows})
+    write_table(out / "hyp", {r.utt: r.line for r in rows})
 
 
 def _compact(record: Record) -> dict[str, Any]:
     """Without what is empty by default, and with a sensible number of digits."""
     row = asdict(record)
-    for name in ("nbest", "error"):
+    for name in ("nbest", "error", "scores", "words"):
         if not row[name]:
             del row[name]
-    row["score"] = round(row["score"], 4)
+    if row["text"] is None:
+        del row["text"]
+    row["score"] = finite(row["score"])
     row["audio_s"] = round(row["audio_s"], 4)
     for name in ("start_s", "end_s", "token_scores"):
         row[name] = [round(value, 4) for value in row[name]]
+    if record.scores:  # JSON has no -inf
+        row["scores"] = {head: finite(score) for head, score in record.scores.items()}
     return row
+
+
+def finite(score: float | None) -> float | None:
+    """A score for JSON, which has no ``-inf``: None stands for it."""
+    return None if score is None or not math.isfinite(score) else round(score, 4)
 
 
 def read_records(path: Path) -> list[Record]:
@@ -175,6 +201,10 @@ def merge_jobs(out: Path, num_jobs: int, utterances: Sequence[str]) -> RunStatis
         sum(part.failed for part in parts),
         sum(part.audio_s for part in parts),
         sum(part.wall_s for part in parts),
+        {
+            name: round(sum(part.parts_s.get(name, 0.0) for part in parts), 3)
+            for name in parts[0].parts_s
+        },
     )
     write_records(out, records.values(), statistics)
     return statistics
