@@ -6,16 +6,18 @@ SHELL := /bin/bash
 JOBS ?= auto
 IN_ENV := ./tools/in_env.sh
 RECIPE := egs2/commonvoice_dq/ssl1
+KOREAN := egs2/ksponspeech_kwav2vec/asr1
 SHELL_FILES := $(shell git ls-files '*.sh' '*.pl' .ci/run 2>/dev/null)
 TEST_OPTIONS := -m 'not gpu and not network' --dist loadgroup -n $(JOBS)
 
-.PHONY: help env demo test lint types unit smoke bench format constraints clean
+.PHONY: help env demo demo-korean test lint types unit smoke bench format constraints clean
 
 # Several test processes share the cores: one thread each.
 test unit smoke bench: export OMP_NUM_THREADS ?= 1
 
 help:
 	@echo "make demo    set up, then the whole recipe on the mini corpus"
+	@echo "make demo-korean    the same for the Korean recipe"
 	@echo "make test    set up, then lint, types and all tests"
 	@echo "make lint | types | unit | smoke | bench | format | env | clean"
 
@@ -24,6 +26,9 @@ env:
 
 demo:
 	$(IN_ENV) $(RECIPE)/run.sh --corpus mini --stage 1 --stop_stage 13 $(DEMO_OPTIONS)
+
+demo-korean:
+	$(IN_ENV) $(KOREAN)/run.sh --corpus mini --stage 1 --stop_stage 13 $(DEMO_OPTIONS)
 
 test: lint types
 	$(IN_ENV) python -m pytest $(TEST_OPTIONS)

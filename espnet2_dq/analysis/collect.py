@@ -9,6 +9,8 @@ from typing import Any
 
 from espnet2_dq.analysis.corpus import CorpusSummary, read_corpus
 from espnet2_dq.analysis.jsonl import read_jsonl
+from espnet2_dq.analysis.modes import ModeRow, read_modes
+from espnet2_dq.data.tables import read_table
 
 STAGES = (
     "data",
@@ -70,6 +72,9 @@ class Run:
         marks: Done-marks in order of stages.
         commands: What the user typed.
         configs: Name -> text of ``config.yaml``.
+        modes: Korean: a row for each system, set and decoding mode.
+        posteriors: Korean: folder of the posteriors of dev, for a picture.
+        references: Korean: texts of dev.
     """
 
     tag: str
@@ -83,6 +88,9 @@ class Run:
     marks: list[StageMark] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     configs: dict[str, str] = field(default_factory=dict)
+    modes: list[ModeRow] = field(default_factory=list)
+    posteriors: Path | None = None
+    references: dict[str, str] = field(default_factory=dict)
 
 
 def collect(exp: Path, *, data: Path, dump: Path) -> Run:
@@ -100,6 +108,8 @@ def collect(exp: Path, *, data: Path, dump: Path) -> Run:
     ]
     logs = {path.name: read_jsonl(path / "log.jsonl") for path in trained}
     marks = read_marks([data, dump, exp])
+    posteriors = next(iter(sorted(exp.glob("decode_*/posteriors/dev"))), None)
+    dev_text = dump / "dev" / "text"
     return Run(
         tag=exp.name,
         exp=exp,
@@ -116,6 +126,9 @@ def collect(exp: Path, *, data: Path, dump: Path) -> Run:
             for path in trained
             if (path / "config.yaml").is_file()
         },
+        modes=read_modes(exp, read_json),
+        posteriors=posteriors,
+        references=read_table(dev_text) if posteriors and dev_text.is_file() else {},
     )
 
 

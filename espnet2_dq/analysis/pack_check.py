@@ -12,7 +12,9 @@ import torch
 import yaml
 from torch import nn
 
+from espnet2_dq.analysis.packing import RECOGNISERS
 from espnet2_dq.asr.build import find_checkpoint, load_ctc_model, read_config
+from espnet2_dq.asr.hierarchical_build import load_hierarchical_model
 from espnet2_dq.asr.init import PARTS
 from espnet2_dq.encoder.build import build_front
 from espnet2_dq.errors import CheckpointError
@@ -41,16 +43,15 @@ def load_packed(kind: str, config_file: str, model_file: str) -> Any:
     """Load what was unpacked, in evaluation mode.
 
     Args:
-        kind: ``ssl``, ``ssl_full`` or ``ctc``.
+        kind: ``ssl``, ``ssl_full``, ``ctc`` or ``hierarchical``.
         config_file: ``config.yaml``.
         model_file: ``model.pth``.
 
     Returns:
         A module with ``encode(speech, lengths)``.
     """
-    if kind == "ctc":
-        model_dir = Path(model_file).parent
-        return load_ctc_model(model_dir, Path(model_file).name)[0]
+    if kind in RECOGNISERS:
+        return _recogniser_model(kind, Path(model_file).parent, Path(model_file).name)
     with Path(config_file).open(encoding="utf-8") as stream:
         encoder = PackedEncoder(yaml.safe_load(stream))
     weights = read_weights(model_file)
@@ -69,7 +70,7 @@ def check(archive: Path, kind: str, original: Path, speech: torch.Tensor) -> str
 
     Args:
         archive: Zip file.
-        kind: ``ssl``, ``ssl_full`` or ``ctc``.
+        kind: ``ssl``, ``ssl_full``, ``ctc`` or ``hierarchical``.
         original: Training directory that it was made from.
         speech: ``(S,)`` float32 samples at 16 kHz.
 
@@ -81,7 +82,7 @@ def check(archive: Path, kind: str, original: Path, speech: torch.Tensor) -> str
     """
     from espnet2.main_funcs.pack_funcs import unpack
 
-    task = "asr" if kind == "ctc" else "ssl"
+    task = "asr" if kind in RECOGNISERS else "ssl"
     with tempfile.TemporaryDirectory() as folder:
         found = unpack(archive, folder)
         config_file = found[f"{task}_train_config"]
@@ -104,9 +105,14 @@ def check(archive: Path, kind: str, original: Path, speech: torch.Tensor) -> str
     return line
 
 
+def _recogniser_model(kind: str, folder: Path, checkpoint: str | None = None) -> Any:
+    load = load_ctc_model if kind == "ctc" else load_hierarchical_model
+    return load(folder, checkpoint)[0]
+
+
 def _original(kind: str, folder: Path) -> Any:
-    if kind == "ctc":
-        return load_ctc_model(folder)[0]
+    if kind in RECOGNISERS:
+        return _recogniser_model(kind, folder)
     encoder = PackedEncoder(read_config(folder / "config.yaml"))
     prefixes = tuple(f"{part}." for part in PARTS)
     checkpoint = find_checkpoint(folder, "latest.pth")

@@ -17,19 +17,22 @@ import yaml
 from espnet2_dq import __version__
 from espnet2_dq.analysis.collect import Run
 from espnet2_dq.asr.build import find_checkpoint, read_config, token_list
+from espnet2_dq.asr.hierarchical_build import token_lists
 from espnet2_dq.asr.init import PARTS
 from espnet2_dq.asr.tokens import tokens_sha256
 from espnet2_dq.errors import CheckpointError
 from espnet2_dq.espnet_compat import espnet_version
 from espnet2_dq.interop.load import read_weights
 
-Kind = Literal["ssl", "ssl_full", "ctc"]
+Kind = Literal["ssl", "ssl_full", "ctc", "hierarchical"]
+RECOGNISERS: tuple[Kind, ...] = ("ctc", "hierarchical")
 CONFIG, MODEL, CARD = "config.yaml", "model.pth", "README.md"
 # What describes model and training; paths of the machine that trained stay behind.
 _KEPT = (
     *(key for part in PARTS for key in (part, f"{part}_conf")),
     "model_conf",
     "ctc_conf",
+    "objective",
     "token_list",
     "token_list_sha256",
     "time_mask",
@@ -90,7 +93,9 @@ def pack_ctc(run: Run, folder: Path, out: Path) -> Packed:
     """
     weights = read_weights(find_checkpoint(folder))
     name = folder.name.removeprefix("finetune_")
-    return _write(run, folder, weights, out / f"asr_{name}.zip", "ctc")
+    heads = read_config(folder / CONFIG).get("token_lists")
+    kind: Kind = "hierarchical" if heads else "ctc"
+    return _write(run, folder, weights, out / f"asr_{name}.zip", kind)
 
 
 def _write(
@@ -104,7 +109,7 @@ def _write(
     path.parent.mkdir(parents=True, exist_ok=True)
     packed = Packed(path, kind, folder, sum(v.numel() for v in weights.values()))
     card = model_card(run, packed, config)
-    task = "asr" if kind == "ctc" else "ssl"
+    task = "asr" if kind in RECOGNISERS else "ssl"
     part = path.with_name(f".part-{path.name}")
     # ESPnet names members by their path below the working directory
     with tempfile.TemporaryDirectory() as staging, contextlib.chdir(staging):
@@ -138,7 +143,13 @@ def shared_config(config: Mapping[str, Any], kind: Kind) -> dict[str, Any]:
     kept = {key: config[key] for key in _KEPT if config.get(key) is not None}
     # null is a choice here: no projection
     kept["preencoder"] = config.get("preencoder", "linear")
+    if kind not in RECOGNISERS:
+        kept["objective"] = config.get("objective", "data2vec")
     kept["espnet2_dq_version"] = __version__
+    if kind == "hierarchical":
+        lists = token_lists(config)
+        sums = {head: tokens_sha256(tokens) for head, tokens in lists.items()}
+        return kept | {"token_lists": lists, "token_lists_sha256": sums}
     if kind != "ctc":
         return kept
     tokens = token_list(config)
@@ -155,17 +166,21 @@ def model_card(run: Run, packed: Packed, config: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     name = packed.source.name.removeprefix("finetune_")
+    data2vec = config.get("objective", "data2vec") == "data2vec"
     branches = [
         branch
         for branch in ("language", "phoneme")
-        if (config.get("model_conf") or {}).get(branch, {}).get("enable", True)
+        if data2vec
+        and (config.get("model_conf") or {}).get(branch, {}).get("enable", True)
     ]
     text: str = engine.from_string(template.read_text(encoding="utf-8")).render(
         run=run,
         packed=packed,
         config=config,
-        branches=[] if packed.kind == "ctc" else branches,
+        recogniser=packed.kind in RECOGNISERS,
+        branches=[] if packed.kind in RECOGNISERS else branches,
         scores=run.scores.get(name, {}) if packed.kind == "ctc" else {},
+        modes=[row for row in run.modes if row.system == name],
         updates=(run.training.get(packed.source.name) or [{}])[-1].get("update"),
         versions={
             "espnet2_dq": __version__,

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 from espnet2_dq.analysis.collect import STAGES, Run
 from espnet2_dq.analysis.figures import plot_probe, plot_training, save_figure
+from espnet2_dq.analysis.modes import HEADS, mode_table
+from espnet2_dq.analysis.modes import METRICS as MODE_METRICS
 from espnet2_dq.analysis.results import METRICS, main_score, results
 from espnet2_dq.data.tables import write_lines
 
@@ -89,6 +91,8 @@ def render(run: Run, found: Mapping[str, Any], environment: Mapping[str, Any]) -
         training=_training_pictures(run),
         probe=_probe_picture(run),
         code_maps=_code_maps(run),
+        mode_metrics=dict(zip(MODE_METRICS, HEADS, strict=True)),
+        posteriors=_posterior_picture(run),
         total_seconds=sum(mark.seconds for mark in run.marks),
     )
     return page
@@ -156,7 +160,9 @@ def stage_rows(run: Run) -> list[StageRow]:
 
 
 def plain_table(run: Run) -> str:
-    """The main table for the terminal: PER, else WER."""
+    """The main table for the terminal: modes of a Korean run, else PER, else WER."""
+    if run.modes:
+        return mode_table(run.modes)
     for metric in METRICS:
         main = main_score(run.scores, metric)
         if main is None:
@@ -210,6 +216,22 @@ def _probe_picture(run: Run) -> Picture | None:
         "Accuracy of a linear frame-phone probe by update and by layer",
         "Linear probe on frozen features, frames of speakers it has not seen. It"
         " should rise with updates, and end above update 0 (random weights).",
+    )
+
+
+def _posterior_picture(run: Run) -> Picture | None:
+    if run.posteriors is None:
+        return None
+    from espnet2_dq.analysis.posterior_picture import posterior_picture
+
+    drawing = posterior_picture(run.posteriors, run.references)
+    if drawing is None:
+        return None
+    return Picture(
+        _data_uri(drawing.encode("utf-8"), "svg+xml"),
+        "Posteriors of the grapheme and the syllable head along time",
+        "An utterance of dev: probability of each token along time, blank in grey. The"
+        " line above is the reference.",
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from espnet2_dq.analysis.collect import Run, Scores
+from espnet2_dq.analysis.modes import mode_results
 
 MAIN_SET = "test"
 METRICS = ("per", "wer", "cer")
@@ -16,8 +17,8 @@ def results(run: Run) -> dict[str, Any]:
     Returns:
         ``tag corpus``; ``per wer cer``: rate by language and ``average``, of the
         system and set that ``main`` names; ``systems``: the same for every system and
-        set; ``lnmi lp pnmi pp acn agn`` as in ``metrics.json``; ``probe``:
-        first and last probe; ``seconds`` by stage.
+        set; ``modes``: Korean, by system, set and mode; ``lnmi lp pnmi pp acn agn`` as
+        in ``metrics.json``; ``probe``: first and last probe; ``seconds`` by stage.
     """
     found: dict[str, Any] = {
         "tag": run.tag,
@@ -41,6 +42,7 @@ def results(run: Run) -> dict[str, Any]:
         }
         for system, sets in run.scores.items()
     }
+    found["modes"] = mode_results(run.modes)
     for key in ("lnmi", "lp", "pnmi", "pp", "acn", "agn", "items_per_code"):
         found[key] = run.metrics.get(key)
     found["alignment"] = run.metrics.get("alignment")

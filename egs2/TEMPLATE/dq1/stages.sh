@@ -22,7 +22,7 @@ input_data() {
 input_audio() { input "$1"/{wav.scp,utt2lang,utt2num_samples}; }
 output_data() {
     output "$1"/{wav.scp,utt2spk,spk2utt,utt2lang,utt2num_samples}
-    output_if "$1"/{text,phn.ctm}
+    output_if "$1"/{text,phn.ctm,text_rule}
 }
 
 # on_cluster WORDS GPUS LOG [JOBS]: the next command goes through words of cmd.sh
@@ -168,9 +168,10 @@ corpus_kaldi() {
     for path in "${opt[data_root]}"/{train,dev}; do
         [ -d "${path}" ] || die "--data_root: no directory ${path} (from ${PWD})"
     done
-    command=(prepare_kaldi --data_root "${opt[data_root]}" --out "${data}"
+    command=(prepare_kaldi --data_root "${opt[data_root]}" --out "${whole:-${data}}"
         --max_reject_ratio "${opt[max_reject_ratio]}")
     if [ ${#langs[@]} -gt 0 ]; then command+=(--langs "${langs[@]}"); fi
+    if [ -n "${opt[rule]:-}" ]; then command+=(--lang ko --rule plain); fi
     for path in "${opt[data_root]}"/{train,dev,test*}; do
         input "${path}/wav.scp" "${path}/utt2spk"
         input_if "${path}"/{text,segments,utt2lang,phn.ctm}

@@ -1,0 +1,2 @@
+# shellcheck shell=bash source=../../TEMPLATE/dq1/path.sh
+. ../../TEMPLATE/dq1/path.sh
