@@ -3,6 +3,7 @@
 Drawn here and not by matplotlib, whose fonts have no Hangul; a browser's have.
 """
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -125,4 +126,13 @@ def _peaks(curve: np.ndarray) -> list[int]:
 
 
 def _letter(token: str) -> str:
-    return "␣" if token == "<space>" else token
+    """What to print: a jamo that is to join others is shown as a letter of its own."""
+    if token == "<space>":
+        return "␣"
+    words = unicodedata.name(token, "").split() if len(token) == 1 else []
+    if words[:1] == ["HANGUL"] and words[1] in ("CHOSEONG", "JUNGSEONG", "JONGSEONG"):
+        try:
+            return unicodedata.lookup(" ".join(["HANGUL LETTER", *words[2:]]))
+        except KeyError:  # an old jamo
+            return token
+    return token

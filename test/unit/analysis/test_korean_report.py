@@ -79,7 +79,12 @@ def letters(svg):
 
 
 def test_picture_names_each_peak_once_in_order():
-    assert letters(draw(posteriors(), TOKENS, 0.12, "가 <1>")) == ["ᄀ", "ᅡ", "␣", "가"]
+    assert letters(draw(posteriors(), TOKENS, 0.12, "가 <1>")) == [
+        "ㄱ",
+        "ㅏ",
+        "␣",
+        "가",
+    ]
 
 
 def test_picture_of_saved_posteriors_takes_an_utterance_with_reference(tmp_path):
