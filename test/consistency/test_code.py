@@ -171,7 +171,7 @@ def test_constraints_hold_names_and_versions_only():
 
 
 def readme_commands():
-    """Command lines in the README's code blocks, each with the last ``cd`` before it."""
+    """Command lines of the README, each with the folder of the last ``cd``."""
     folder = "."
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for block in re.findall(r"^```(?:bash|sh)\n(.*?)^```", text, re.M | re.S):
