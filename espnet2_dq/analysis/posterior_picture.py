@@ -122,7 +122,7 @@ def _peaks(curve: np.ndarray) -> list[int]:
     """Highest frame of each stretch in which a token is probable."""
     above = np.flatnonzero(curve >= _SHOWN)
     stretches = np.split(above, np.flatnonzero(np.diff(above) > 1) + 1)
-    return [int(s[curve[s].argmax()]) for s in stretches if len(s)]
+    return [int(s[np.argmax(curve[s])]) for s in stretches if len(s)]
 
 
 def _letter(token: str) -> str:

@@ -14,6 +14,7 @@ prefixes of the same length are then those of disjoint sets of texts; they still
 rise as the prefix grows, and at the end nothing is approximate.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -139,7 +140,7 @@ class HeadLattice:
         """
         spelled = [[t for c in cs for t in self._spelled[c]] for cs in appended]
         lengths = np.array([len(tokens) for tokens in spelled], np.int64)
-        table = np.zeros((len(spelled), max(1, lengths.max())), np.int64)
+        table = np.zeros((len(spelled), max(1, int(np.max(lengths)))), np.int64)
         for line, tokens in zip(table, spelled, strict=True):
             line[: len(tokens)] = tokens
         posteriors = (self._probs, self._blank)
@@ -198,7 +199,9 @@ def combine(
     """
     parts = [(w, values[head]) for head, w in weights.items() if w > 0]
     if combination == MIXTURE:
-        mixed: np.ndarray = np.logaddexp.reduce([np.log(w) + v for w, v in parts])
+        mixed: np.ndarray = functools.reduce(
+            np.logaddexp, [np.log(w) + value for w, value in parts]
+        )
         return mixed
     return np.asarray(sum(w * value for w, value in parts))
 

@@ -146,5 +146,5 @@ def _best(
     """Index of the best hypothesis; the first of equal ones."""
     if combination == MAX:
         parts = [np.log(w) + scores[head] for head, w in weights.items() if w > 0]
-        return int(np.max(parts, axis=0).argmax())
-    return int(combine(scores, weights, combination).argmax())
+        return int(np.argmax(np.max(np.stack(parts), axis=0)))
+    return int(np.argmax(combine(scores, weights, combination)))
