@@ -60,8 +60,26 @@ def make_batch(size: Size) -> tuple[torch.Tensor, torch.Tensor]:
     return speech, mask.bool()
 
 
-def our_update(size: Size, *, dq: bool) -> Callable[[], Any]:
-    """Our model: data2vec, or DQ with both branches on."""
+def make_labels(speech: torch.Tensor, span_mask: torch.Tensor) -> dict[str, Any]:
+    """Labels as the collate gives them: half of the utterances have 12 phonemes a s."""
+    seconds = speech.shape[1] / 16000
+    generator = torch.Generator().manual_seed(1)
+    phn = torch.randint(1, 174, (len(speech), int(12 * seconds)), generator=generator)
+    lengths = torch.full((len(speech),), phn.shape[1])
+    lengths[::2] = 0
+    return {
+        "lang": torch.arange(len(speech))[:, None] % 9,
+        "phn": phn,
+        "phn_lengths": lengths,
+        "mix_frames": torch.rand(span_mask.shape, generator=generator) < 0.5,
+        "mix_utterance": torch.rand(len(speech), generator=generator) < 0.5,
+    }
+
+
+def our_update(size: Size, *, dq: bool, deep: bool = False) -> Callable[[], Any]:
+    """Our model: data2vec, DQ with both branches, or these with labels (deep)."""
+    additional = {"type": "conv" if deep else "none"}
+    supervision = {"language": True, "phoneme": "mixed", "languages": 9, "tokens": 174}
     model = build_ssl_model(
         {
             "frontend": "waveform",
@@ -76,19 +94,21 @@ def our_update(size: Size, *, dq: bool) -> Callable[[], Any]:
             },
             "model_conf": {
                 "regression": {"top_k": size.top_k},
-                "language": {"enable": dq},
-                "phoneme": {"enable": dq},
+                "language": {"enable": dq, "additional": additional},
+                "phoneme": {"enable": dq, "additional": additional},
+                "supervision": supervision if deep else {},
                 "gauge_interval": 10**9,
             },
         }
     ).train()
     speech, span_mask = make_batch(size)
     lengths = torch.full((len(speech),), speech.shape[1])
+    labels = make_labels(speech, span_mask) if deep else {}
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=1e-5, fused=True)
 
     def update() -> None:
-        loss, _, _ = model(speech, lengths, span_mask)
+        loss, _, _ = model(speech, lengths, span_mask, **labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -178,6 +198,7 @@ CONTENDERS: dict[str, Callable[[Size], Callable[[], Any]]] = {
     "hf": lambda size: their_update(size, plain=False),
     "ours": lambda size: our_update(size, dq=False),
     "ours_dq": lambda size: our_update(size, dq=True),
+    "ours_deep": lambda size: our_update(size, dq=True, deep=True),
 }
 
 
@@ -216,7 +237,8 @@ def main() -> None:
         size = SIZES[name]
         torch.manual_seed(0)
         # the phoneme branch taps layers that the small model does not have
-        fitting = [c for c in args.contenders if c != "ours_dq" or size.layers >= 9]
+        needs = {"ours_dq": 9, "ours_deep": 9}
+        fitting = [c for c in args.contenders if size.layers >= needs.get(c, 0)]
         updates = {c: CONTENDERS[c](size) for c in fitting}
         medians = measure(updates, args.repeats, args.precisions)
         reference = medians.get(("hf", "fp32"))

@@ -1,10 +1,13 @@
 """Tiny wav2vec 2.0 models, and Hugging Face's twin, for tests."""
 
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from espnet2_dq.ssl.build import build_ssl_model
+from espnet2_dq.ssl.supervision import SupervisionConfig
 from espnet2_dq.tasks.collate import Collate, SpanMaskConfig
 
 SHAPES = [[12, 10, 5], *[[12, 3, 2]] * 4, *[[12, 2, 2]] * 2]
@@ -62,6 +65,43 @@ def collated(model: Any, items: list[Any]) -> dict[str, Any]:
     collate = Collate(model.frame_grid.num_frames, 0, SpanMaskConfig())
     batch: dict[str, Any] = collate(items)[1]
     return batch
+
+
+UNISPEECH = {"phoneme": "mixed", "tokens": 6, "dropout": 0.0, "codebook_gradient": True}
+
+
+def make_unispeech(*, large: bool = False, **conf: Any) -> Any:
+    """:func:`make_wav2vec2` with supervision, to which some keys of ``conf`` belong."""
+    names = {field.name for field in dataclasses.fields(SupervisionConfig)}
+    supervision = {**UNISPEECH, **{k: v for k, v in conf.items() if k in names}}
+    rest = {k: v for k, v in conf.items() if k not in names}
+    return make_wav2vec2(large=large, transpose=True, supervision=supervision, **rest)
+
+
+def labelled(
+    batch: dict[str, Any], phonemes: Sequence[list[int]], replaced: bool | None = None
+) -> dict[str, Any]:
+    """The batch with labels: ids ``phonemes`` of each utterance, ``[]`` for none.
+
+    ``replaced`` says which frames are codewords; ``None`` takes two of three.
+    """
+    lengths = torch.tensor([len(row) for row in phonemes])
+    phn = torch.full((len(phonemes), max(1, int(lengths.max()))), -1)
+    for row, ids in enumerate(phonemes):
+        phn[row, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+    frames = batch["span_mask"]
+    mix = (torch.arange(frames.shape[1]) % 3 > 0).expand_as(frames).clone()
+    if replaced is not None:
+        mix = torch.full_like(frames, replaced)
+    languages = torch.zeros(len(phonemes), 1, dtype=torch.long)
+    return {
+        **batch,
+        "lang": languages,
+        "phn": phn,
+        "phn_lengths": lengths,
+        "mix_frames": mix,
+        "mix_utterance": languages.flatten().bool(),
+    }
 
 
 def to_fairseq_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -10,8 +10,7 @@ from torch import nn
 
 from espnet2_dq.asr.frames import required_frames
 from espnet2_dq.errors import ConfigError
-
-BLANK_ID = 0
+from espnet2_dq.score.tokens import BLANK_ID
 
 
 def init_head(ctc: CTC) -> None:
@@ -108,25 +107,10 @@ def impossible_ratio(lengths: torch.Tensor, targets: Targets) -> torch.Tensor:
     return (needed > lengths).float().mean()
 
 
-def greedy_tokens(best: torch.Tensor, lengths: torch.Tensor) -> list[list[int]]:
-    """Merge repeats of ``best (B, T)`` and drop blanks, per utterance."""
-    outputs = []
-    for path, frames in zip(best.cpu(), lengths.tolist(), strict=True):
-        merged = torch.unique_consecutive(path[:frames])
-        outputs.append(merged[merged != BLANK_ID].tolist())
-    return outputs
-
-
 def references(targets: Targets) -> list[list[int]]:
     """Target ids per utterance, without padding."""
     rows = zip(targets.ids.cpu(), targets.lengths.tolist(), strict=True)
     return [row[:count].tolist() for row, count in rows]
-
-
-def token_errors(found: list[list[int]], expected: list[list[int]]) -> int:
-    """Edit operations between outputs and references, summed."""
-    pairs = zip(found, expected, strict=True)
-    return sum(Levenshtein.distance(output, target) for output, target in pairs)
 
 
 def word_errors(

@@ -14,15 +14,14 @@ from espnet2_dq.asr.ctc_head import (
     blank_ratio,
     check_head,
     ctc_sum,
-    greedy_tokens,
     head_logits,
     impossible_ratio,
     init_head,
     references,
-    token_errors,
 )
 from espnet2_dq.asr.finetuned import FineTunedModel
 from espnet2_dq.config import from_mapping
+from espnet2_dq.score.tokens import greedy_tokens, token_errors
 
 
 class CTCModel(FineTunedModel):

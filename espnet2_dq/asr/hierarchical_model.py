@@ -12,17 +12,14 @@ from torch import nn
 from espnet2_dq.asr.additional_layers import AdditionalLayers
 from espnet2_dq.asr.config import HEADS, HierarchicalConfig
 from espnet2_dq.asr.ctc_head import (
-    BLANK_ID,
     Targets,
     blank_ratio,
     check_head,
     ctc_sum,
-    greedy_tokens,
     head_logits,
     impossible_ratio,
     init_head,
     references,
-    token_errors,
     word_errors,
 )
 from espnet2_dq.asr.finetuned import FineTunedModel
@@ -31,6 +28,7 @@ from espnet2_dq.config import from_mapping
 from espnet2_dq.encoder.output import make_pad_mask
 from espnet2_dq.encoder.transformer import DQTransformerEncoder
 from espnet2_dq.errors import ConfigError
+from espnet2_dq.score.tokens import BLANK_ID, greedy_tokens, token_errors
 
 
 class HierarchicalCTCModel(FineTunedModel):

@@ -113,7 +113,7 @@ def prepare_streams(
         DataError: A file is missing, an id is outside the token list, or nothing is
             left.
     """
-    targets = {s: _read_targets(source, s.unit, s.num_tokens) for s in streams}
+    targets = {s: read_targets(source, s.unit, s.num_tokens) for s in streams}
     tables = {name: read_table(source / name) for name in _FILES}
     languages = tables["utt2lang"]
     chosen = [u for u in tables["wav.scp"] if lang is None or languages.get(u) == lang]
@@ -144,7 +144,8 @@ def prepare_streams(
             u
             for u in kept
             if not all(
-                _possible(found[u], samples[u], subsample) for found in targets.values()
+                possible_target(found[u], samples[u], subsample)
+                for found in targets.values()
             )
         ),
         missing=_missing(targets, chosen) if len(streams) > 1 else (),
@@ -163,7 +164,17 @@ def _missing(
     )
 
 
-def _read_targets(source: Path, unit: str, num_tokens: int) -> dict[str, list[int]]:
+def read_targets(source: Path, unit: str, num_tokens: int) -> dict[str, list[int]]:
+    """Token ids by utterance; empty where there is no transcript.
+
+    Args:
+        source: Data directory with ``<unit>.int``.
+        unit: ``phn`` or ``char``.
+        num_tokens: Size of the token list.
+
+    Raises:
+        DataError: No such file, or a line that is not ids of the token list.
+    """
     path = source / f"{unit}.int"
     if not path.exists():
         raise DataError(f"{path}: not found; the units stage (4) writes it")
@@ -191,8 +202,14 @@ def _value(table: Mapping[str, str], utt: str, path: Path) -> str:
     return table[utt]
 
 
-def _possible(target: list[int], samples: int, subsample: int) -> bool:
-    """Tokens plus equal neighbours fit into the head's frames."""
+def possible_target(target: list[int], samples: int, subsample: int = 1) -> bool:
+    """Whether CTC can emit ids: they and equal neighbours fit into the frames.
+
+    Args:
+        target: Token ids.
+        samples: Length of the sound at 16 kHz.
+        subsample: Frames that the model averages.
+    """
     frames = -(-FrameGrid().num_frames(samples) // subsample)
     repeats = sum(a == b for a, b in zip(target, target[1:]))
     return len(target) + repeats <= int(frames)

@@ -70,6 +70,7 @@ def _build_data2vec(config: Mapping[str, Any], updates_total: int) -> DQSSLModel
                 f"model_conf.{name}.clusters: {branch.clusters}; 0 is only allowed"
                 " in training, where the number follows from the data"
             )
+    conf.supervision.check_sizes()
     frontend, preencoder, encoder = build_front(config)
     encoder_conf = config.get("encoder_conf") or {}
     kwargs = {k: encoder_conf[k] for k in _PREDICTOR_KEYS if k in encoder_conf}

@@ -10,6 +10,9 @@ more of the language.
 import torch
 from torch import nn
 
+from espnet2_dq.ssl.distributed import gather_rows
+from espnet2_dq.ssl.norms import EPS
+
 _REFRESH_INTERVAL = 10  # updates; an eigendecomposition of 768 x 768 takes 0.1 s
 
 
@@ -62,6 +65,52 @@ class RunningCentre(nn.Module):
                 self.transform.copy_(
                     direction_transform(self.covariance, self.remove, self.whiten)
                 )
+
+
+class RunningNorm(nn.Module):
+    """Zero mean and unit deviation per channel by running statistics.
+
+    Like a batch norm that is always in evaluation mode: batch mates never change a
+    result. What :meth:`observe` collects counts from :meth:`step` on, once per update.
+
+    Args:
+        dim: Channels ``D``.
+        momentum: Weight of the newest update, above 0; while fewer than ``1/momentum``
+            have been seen they all weigh the same.
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+    updates: torch.Tensor
+
+    def __init__(self, dim: int, momentum: float) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("variance", torch.ones(dim))
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+        self._rows: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, D)`` float32 -> the same, normalised."""
+        return (x - self.mean) * torch.rsqrt(self.variance + EPS)
+
+    def observe(self, x: torch.Tensor) -> None:
+        """Collect ``(B, D)`` of one training batch; changes no state."""
+        self._rows.append(x.detach().float())
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Take in what all processes observed since the last update."""
+        empty = self.mean.new_zeros(0, len(self.mean))
+        rows = gather_rows(torch.cat([empty, *self._rows]))
+        self._rows = []
+        if len(rows) == 0:
+            return
+        self.updates += 1
+        weight = max(self.momentum, 1.0 / int(self.updates))
+        self.mean.lerp_(rows.mean(0), weight)
+        self.variance.lerp_((rows - self.mean).square().mean(0), weight)
 
 
 def direction_transform(

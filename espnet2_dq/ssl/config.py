@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from espnet2_dq.errors import ConfigError
+from espnet2_dq.ssl.additional import AdditionalConfig
 from espnet2_dq.ssl.health_rule import HealthConfig
 from espnet2_dq.ssl.revival import RevivalConfig
+from espnet2_dq.ssl.supervision import SupervisionConfig
 from espnet2_dq.ssl.teacher import TeacherConfig
 
 
@@ -41,9 +43,16 @@ class BranchConfig:
         weight: gamma_1 or gamma_2 of Eq. 10.
         layers: Teacher layers that are averaged, 1-based (R2).
         student_layer: Layer whose output predicts, 1-based.
-        clusters: Codes per group; 0 follows the data (languages, phonemes).
+        clusters: Codes per group; 0 follows the data: the values of ``target``.
+        target: What an utterance-level branch is to tell apart, as a table of the data
+            directory: ``utt2lang``, ``utt2spk``, or one of your own. It only counts
+            the clusters and names what analysis compares with; no label is used.
         groups: Groups of the product quantizer.
-        norm: ``l2`` or ``ins``; which one fits which branch is an ablation.
+        norm: ``l2`` or ``ins``; which one fits which branch is an ablation (S3, S4).
+        additional: Block in front of the quantizer; deep decoupling (Fig. 1 b).
+        quantizer: ``kmeans``, or ``gumbel`` in the phoneme branch (S1).
+        gumbel_temperature: Start, end, and factor per update.
+        diversity_weight: Of the loss that keeps Gumbel's codes in use.
         tap: ``ffn`` or ``block`` (R1).
         post_norm: Norm behind the quantizer's convolution (R4).
         norm_over_time: Whether that norm's statistics run over time as well.
@@ -63,8 +72,13 @@ class BranchConfig:
     layers: tuple[int, ...] = (4, 5, 6)
     student_layer: int = 6
     clusters: int = 9
+    target: str = "utt2lang"
     groups: int = 2
     norm: Literal["l2", "ins"] = "l2"
+    additional: AdditionalConfig = field(default_factory=AdditionalConfig)
+    quantizer: Literal["kmeans", "gumbel"] = "kmeans"
+    gumbel_temperature: tuple[float, ...] = (2.0, 0.5, 0.999995)
+    diversity_weight: float = 0.1
     tap: Literal["ffn", "block"] = "ffn"
     post_norm: Literal["groupnorm", "none"] = "groupnorm"
     norm_over_time: bool = True
@@ -94,6 +108,7 @@ class SSLConfig:
         teacher: EMA.
         language: Language branch; ``enable: false`` in both is plain data2vec.
         phoneme: Phoneme branch.
+        supervision: Labels, for deep decoupling and UniData2vec.
         health: The rule that stops a collapsed run.
         gauge_interval: Updates between measurements of the gauges.
         frontend_lr_scale: Factor on the learning rate of frontend and projection. The
@@ -108,6 +123,7 @@ class SSLConfig:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     language: BranchConfig = field(default_factory=BranchConfig)
     phoneme: BranchConfig = field(default_factory=_phoneme_branch)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
     health: HealthConfig = field(default_factory=HealthConfig)
     gauge_interval: int = 20
     frontend_lr_scale: float = 1.0
@@ -134,3 +150,41 @@ def check_layers(conf: SSLConfig, num_layers: int) -> None:
                     f"model_conf.{name}: layer {layer}; the encoder's layers are"
                     f" 1 to {num_layers}"
                 )
+
+
+def check_branches(conf: SSLConfig) -> None:
+    """Refuse settings of the branches that contradict each other.
+
+    Raises:
+        ConfigError: Naming the key, the value and what to set instead.
+    """
+    language, phoneme, supervision = conf.language, conf.phoneme, conf.supervision
+    if language.enable and language.quantizer != "kmeans":
+        raise ConfigError(
+            f"model_conf.language.quantizer: {language.quantizer}; only kmeans"
+        )
+    if language.enable and language.additional.position == "post_norm":
+        raise ConfigError(
+            "model_conf.language.additional.position: post_norm; behind the pooling"
+            " there is no time axis left, choose pre_norm"
+        )
+    if phoneme.enable and phoneme.quantizer == "gumbel":
+        if phoneme.revival.active:
+            raise ConfigError(
+                "model_conf.phoneme.revival: revives k-means codebooks; with quantizer:"
+                " gumbel set init: random, reseed_interval: 0, centre_momentum: 0"
+            )
+        if len(phoneme.gumbel_temperature) != 3:
+            raise ConfigError(
+                f"model_conf.phoneme.gumbel_temperature: {phoneme.gumbel_temperature};"
+                " three numbers: start, end, factor per update"
+            )
+    if supervision.language and not language.enable:
+        raise ConfigError(
+            "model_conf.supervision.language: true needs model_conf.language.enable"
+        )
+    if supervision.phoneme == "mixed" and not phoneme.enable:
+        raise ConfigError(
+            "model_conf.supervision.phoneme: mixed needs model_conf.phoneme.enable;"
+            " without the branch choose output (UniData2vec)"
+        )

@@ -72,17 +72,27 @@ class GumbelQuantizer(nn.Module):
             torch.rand(1, conf.groups * conf.codes, conf.dim // conf.groups)
         )
 
-    def forward(self, features: torch.Tensor, temperature: float) -> GumbelOutput:
+    def forward(
+        self,
+        features: torch.Tensor,
+        temperature: float,
+        *,
+        codebook_gradient: bool = True,
+    ) -> GumbelOutput:
         """Quantise frames.
 
         Args:
             features: ``(N, C)``, real frames only; N may be 0.
             temperature: Of the Gumbel softmax; without effect in evaluation.
+            codebook_gradient: Let the loss move the codewords; without it, it moves
+                the choice only.
         """
         with torch.autocast(features.device.type, enabled=False):
             logits = self.weight_proj(features.float())
             logits = logits.view(-1, self.groups, self.codes)
             book = self.codevectors.view(self.groups, self.codes, -1)
+            if not codebook_gradient:
+                book = book.detach()
             if self.training:
                 chosen = F.gumbel_softmax(logits, tau=temperature, hard=True, dim=-1)
                 codes = chosen.detach().argmax(-1)

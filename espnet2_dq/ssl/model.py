@@ -1,26 +1,30 @@
-"""DQ-Data2vec: student, teacher, and up to two decoupling branches (Eq. 10).
+"""DQ-Data2vec: student, teacher, up to two decoupling branches (Eqs. 10 and 14).
 
-Both branches switched off, this is data2vec.
+Both branches switched off, this is data2vec; with ``supervision.phoneme: output`` as
+well, UniData2vec.
 """
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
-from espnet2.torch_utils.device_funcs import force_gatherable
-from espnet2.train.abs_espnet_model import AbsESPnetModel
-from torch import Tensor, nn
+from torch import nn
 
 from espnet2_dq.encoder.output import EncoderOutput
 from espnet2_dq.encoder.transformer import DQTransformerEncoder
-from espnet2_dq.errors import DataError
-from espnet2_dq.ssl.branch import BranchLoss, LanguageBranch, PhonemeBranch
-from espnet2_dq.ssl.config import SSLConfig, check_layers
+from espnet2_dq.ssl.branch import (
+    BranchLoss,
+    LanguageBranch,
+    PhonemeBranch,
+    branch_parts,
+)
+from espnet2_dq.ssl.config import SSLConfig, check_branches, check_layers
 from espnet2_dq.ssl.gauges import HealthMonitor, Observed
 from espnet2_dq.ssl.losses import regression_loss
 from espnet2_dq.ssl.predictor import Predictor
+from espnet2_dq.ssl.pretraining import PretrainingModel, check_mask_width
+from espnet2_dq.ssl.supervised import SupervisedLosses
+from espnet2_dq.ssl.supervision import Labels
 from espnet2_dq.ssl.targets import data2vec_target
 from espnet2_dq.ssl.teacher import EMATeacher
 
@@ -56,8 +60,13 @@ class Passes:
     teacher: EncoderOutput
     span_mask: torch.Tensor
 
+    @property
+    def pad_mask(self) -> torch.Tensor:
+        """``(B, T)`` bool, True = padding."""
+        return self.student.pad_mask
 
-class DQSSLModel(AbsESPnetModel):
+
+class DQSSLModel(PretrainingModel[Passes]):
     """The pretraining model.
 
     Args:
@@ -78,71 +87,33 @@ class DQSSLModel(AbsESPnetModel):
         make_predictor: Callable[[int], Predictor],
         updates_total: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(frontend, preencoder, encoder, conf, updates_total)
         check_layers(conf, len(encoder.blocks))
+        check_branches(conf)
         dim = encoder.output_size()
-        self.conf = conf
-        self.updates_total = updates_total
-        self.frontend = frontend
-        self.frame_grid = frontend.frame_grid
-        self.preencoder = preencoder
-        self.encoder = encoder
         self.teacher = EMATeacher(encoder, conf.teacher)
         self.predictor = nn.Linear(dim, dim)
-        self.dropout_input = nn.Dropout(conf.dropout_input)
         self.language: LanguageBranch | None = None
+        codebook = conf.supervision.codebook_gradient
         if conf.language.enable:
-            predictor = make_predictor(conf.language.predictor_layers)
-            self.language = LanguageBranch(dim, conf.language, predictor)
+            parts = branch_parts(dim, conf.language, make_predictor)
+            self.language = LanguageBranch(dim, conf.language, *parts, codebook)
         self.phoneme: PhonemeBranch | None = None
         if conf.phoneme.enable:
-            predictor = make_predictor(conf.phoneme.predictor_layers)
-            self.phoneme = PhonemeBranch(dim, conf.phoneme, predictor)
+            parts = branch_parts(dim, conf.phoneme, make_predictor)
+            self.phoneme = PhonemeBranch(dim, conf.phoneme, *parts, codebook)
+        self.supervised: SupervisedLosses | None = None
+        if conf.supervision.active:
+            layers = conf.language.student_layer, conf.phoneme.student_layer
+            self.supervised = SupervisedLosses(dim, conf.supervision, *layers)
         self.health = HealthMonitor(
             conf.health,
             conf.gauge_interval,
             {n: (b.conf.groups, b.conf.clusters) for n, b in self._branches().items()},
             updates_total,
         )
-        # Float, not int: ESPnet's n-best averaging sums integer buffers.
-        self.register_buffer("num_updates", torch.zeros((), dtype=torch.float64))
 
-    def forward(
-        self,
-        speech: torch.Tensor,
-        speech_lengths: torch.Tensor,
-        span_mask: torch.Tensor,
-        totals: torch.Tensor | None = None,
-        loss_scale: torch.Tensor | None = None,
-        **streams: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
-        """Loss of one batch.
-
-        Args:
-            speech: Samples ``(B, S)`` at 16 kHz, padded with 0.
-            speech_lengths: Valid samples ``(B,)``.
-            span_mask: ``(B, T)`` bool, True = masked.
-            totals: Masked frames, valid frames and utterances of the whole update,
-                over micro-batches and ranks ``(3,)``; ``None`` is this batch alone.
-            loss_scale: Undoes the trainer's weighting of micro-batches and ranks.
-            streams: Other streams of the data set, not used here.
-
-        Returns:
-            Loss, statistics (the same keys at every call), weight (utterances).
-        """
-        passes = self.encode_both(speech, speech_lengths, span_mask)
-        local = self._counts(passes)
-        totals = local if totals is None else totals.to(local)
-        with self._autocast(speech):
-            loss, stats = self._losses(passes, totals, local)
-        if loss_scale is not None:
-            loss = loss * loss_scale.to(loss)
-        # ESPnet's averaging over ranks wants tensors of shape (1,).
-        weight = torch.tensor(float(len(speech)), device=loss.device)
-        gathered = force_gatherable((loss, stats, weight), loss.device)
-        return cast("tuple[Tensor, dict[str, Tensor], Tensor]", gathered)
-
-    def encode_both(
+    def encode_masked(
         self,
         speech: torch.Tensor,
         speech_lengths: torch.Tensor,
@@ -153,13 +124,9 @@ class DQSSLModel(AbsESPnetModel):
         Raises:
             DataError: The mask's width is not the number of frames.
         """
-        with self._autocast(speech):
+        with self.autocast(speech):
             features, lengths = self.project(speech, speech_lengths)
-            if span_mask.shape != features.shape[:2]:
-                raise DataError(
-                    f"span_mask has shape {tuple(span_mask.shape)}, features have"
-                    f" {tuple(features.shape[:2])}; both must follow frame_grid"
-                )
+            check_mask_width(span_mask, features)
             student = self.encoder.extract(
                 self.dropout_input(features), lengths, span_mask=span_mask
             )
@@ -175,11 +142,46 @@ class DQSSLModel(AbsESPnetModel):
             features, lengths = self.preencoder(features, lengths)
         return features, lengths
 
-    def _losses(
-        self, passes: Passes, totals: torch.Tensor, local: torch.Tensor
+    def losses(
+        self,
+        passes: Passes,
+        totals: torch.Tensor,
+        local: torch.Tensor,
+        labels: Labels | None,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """Eq. 10: each term a sum over its items divided by the update's count."""
-        masked_total, valid_total, utterance_total = totals.clamp_min(1.0)
+        """Eqs. 10 and 14: each term a sum over its items divided by the update's."""
+        loss, stats, sides = self._regression(passes, totals, local)
+        loss = loss * (1.0 - sum(b.conf.weight for b in self._branches().values()))
+        masked_total, _, utterance_total = totals.clamp_min(1.0)
+        terms: dict[str, BranchLoss] = {}
+        if self.language is not None:
+            term = self.language(passes.teacher, passes.student)
+            loss = loss + self._weighted(self.language, term, utterance_total, totals)
+            stats |= self._branch_stats("language", term, local[2])
+            terms["language"] = term
+        if self.phoneme is not None:
+            seed = int(self.num_updates)
+            term = self.phoneme(passes.teacher, passes.student, passes.span_mask, seed)
+            loss = loss + self._weighted(self.phoneme, term, masked_total, totals)
+            share = local[0] / masked_total
+            weight = self.phoneme.conf.weight * self.phoneme.conf.diversity_weight
+            loss = loss + weight * term.diversity * share
+            stats |= self._branch_stats("phoneme", term, local[0])
+            terms["phoneme"] = term
+        if self.supervised is not None and labels is not None:
+            codes = {name: term.quantized for name, term in terms.items()}
+            extra, more = self.supervised(passes.student, codes, labels, totals)
+            loss, stats = loss + extra, stats | more
+        found = {name: term.codes for name, term in terms.items()}
+        return loss, stats | self._gauges(passes, *sides, found)
+
+    def _regression(
+        self, passes: Passes, totals: torch.Tensor, local: torch.Tensor
+    ) -> tuple[
+        torch.Tensor, dict[str, torch.Tensor], tuple[torch.Tensor, torch.Tensor]
+    ]:
+        """data2vec's loss, its statistics, and target and prediction for the gauges."""
+        masked_total, valid_total, _ = totals.clamp_min(1.0)
         conf = self.conf.regression
         source = passes.teacher.ffn if conf.tap == "ffn" else passes.teacher.layers
         targets = data2vec_target(source, passes.teacher.pad_mask, conf.top_k)
@@ -192,22 +194,7 @@ class DQSSLModel(AbsESPnetModel):
             loss = loss + conf.unmasked_weight * unmasked / count
             own = (local[1] - local[0]).clamp_min(1.0)
             stats["loss_regression_unmasked"] = unmasked.detach() / own
-        loss = loss * (1.0 - sum(b.conf.weight for b in self._branches().values()))
-        codes: dict[str, torch.Tensor] = {}
-        if self.language is not None:
-            terms = self.language(passes.teacher, passes.student)
-            loss = loss + self._weighted(self.language, terms, utterance_total, totals)
-            stats |= self._branch_stats("language", terms, local[2])
-            codes["language"] = terms.codes
-        if self.phoneme is not None:
-            seed = int(self.num_updates)
-            terms = self.phoneme(passes.teacher, passes.student, passes.span_mask, seed)
-            loss = loss + self._weighted(self.phoneme, terms, masked_total, totals)
-            stats |= self._branch_stats("phoneme", terms, local[0])
-            codes["phoneme"] = terms.codes
-        stats |= self._gauges(passes, target, prediction, codes)
-        share = (local / totals.clamp_min(1.0))[2]
-        return loss, {"loss": loss.detach() / share, **stats}
+        return loss, stats, (target, prediction)
 
     def _regress(
         self, passes: Passes, targets: torch.Tensor, *, masked: bool = True
@@ -272,41 +259,30 @@ class DQSSLModel(AbsESPnetModel):
             f"acc_{name}": terms.accuracy,
         }
 
-    @staticmethod
-    def _counts(passes: Passes) -> torch.Tensor:
-        """Masked frames, valid frames, utterances of this batch ``(3,)``."""
-        masked = passes.span_mask.sum()
-        valid = (~passes.student.pad_mask).sum()
-        return torch.stack(
-            [masked, valid, valid.new_tensor(len(passes.features))]
-        ).float()
-
     def _branches(self) -> dict[str, LanguageBranch | PhonemeBranch]:
         pairs = {"language": self.language, "phoneme": self.phoneme}
         return {name: b for name, b in pairs.items() if b is not None}
 
-    def _autocast(self, like: torch.Tensor) -> contextlib.AbstractContextManager[Any]:
-        if self.conf.autocast == "none":
-            return contextlib.nullcontext()
-        return torch.autocast(like.device.type, dtype=torch.bfloat16)
-
     def on_update(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """After each optimizer update: count it, move the teacher, revive codes."""
-        self.num_updates += 1
+        super().on_update(optimizer)
         update = int(self.num_updates)
         self.teacher.step(self.encoder, update)
         for branch in self._branches().values():
             branch.on_update(update, optimizer)
+        if self.supervised is not None:
+            self.supervised.on_update()
 
     def lr_scales(self) -> dict[str, float]:
         """Factors on the learning rate by prefix of the parameters' names."""
-        scale = self.conf.frontend_lr_scale
-        scales = {"frontend.": scale, "preencoder.": scale}
+        scales = super().lr_scales()
+        scales["supervised."] = self.conf.supervision.head_lr_scale
         for name, branch in self._branches().items():
             revival = branch.conf.revival
             for part in ("projection", "norm_"):
                 scales[f"{name}.quantizer.{part}"] = revival.projection_lr_scale
             scales[f"{name}.quantizer.codebook"] = revival.codebook_lr_scale
+            scales[f"{name}.additional."] = branch.conf.additional.lr_scale
         return scales
 
     @torch.no_grad()
@@ -317,7 +293,7 @@ class DQSSLModel(AbsESPnetModel):
         features, lengths = self.project(speech, speech_lengths)
         teacher = self.teacher(features, lengths)
         language = self.language.quantize(teacher).codes if self.language else None
-        phoneme = self.phoneme.quantize(teacher).codes if self.phoneme else None
+        phoneme = self.phoneme.quantize(teacher)[0].codes if self.phoneme else None
         return Codes(language, phoneme, lengths)
 
     @torch.no_grad()
@@ -325,12 +301,8 @@ class DQSSLModel(AbsESPnetModel):
         self, speech: torch.Tensor, speech_lengths: torch.Tensor, teacher: bool = False
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Projected features and every layer's output ``(B, T, D)``, and lengths."""
-        with self._autocast(speech):
+        with self.autocast(speech):
             features, lengths = self.project(speech, speech_lengths)
             encoder = self.teacher.encoder if teacher else self.encoder
             output = encoder.extract(features, lengths)
         return [features.float(), *(layer.float() for layer in output.layers)], lengths
-
-    def collect_feats(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Not needed: lengths come from ``utt2num_samples``; ESPnet asks for it."""
-        return {}

@@ -253,6 +253,17 @@ class OnlineKMeans(nn.Module):
             joint = joint * self.clusters + codes[..., group]
         return torch.where(codes[..., 0] < 0, -1, joint)
 
+    def reach_codebook(self, output: QuantizerOutput) -> torch.Tensor:
+        """``output.quantized`` whose gradient goes to the codewords as well (R11).
+
+        Same values; shape of the features, 0 at padding.
+        """
+        codes = output.codes.reshape(-1, self.groups)
+        found = look_up(codes.clamp_min(0), self.codebook.float())
+        found = found.view(output.quantized.shape)
+        found = found.masked_fill(output.joint.unsqueeze(-1) < 0, 0.0)
+        return output.quantized + (found - found.detach())
+
     def forward(
         self, features: torch.Tensor, valid: torch.Tensor | None = None
     ) -> QuantizerOutput:

@@ -21,6 +21,8 @@ from espnet2_dq.ssl.norms import (
 )
 
 Norm = Literal["l2", "ins"]
+# (B, T, D) features and pad_mask -> (B, T, D): the additional block of a branch
+Additional = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
 
 def data2vec_target(
@@ -64,7 +66,34 @@ def language_features(
     Returns:
         ``(B, D)`` float32.
     """
-    pooled = pooled_features(ffn_layers, pad_mask)
+    return normalise_pooled(pooled_features(ffn_layers, pad_mask), norm, centre)
+
+
+def pooled_features(
+    ffn_layers: Sequence[torch.Tensor],
+    pad_mask: torch.Tensor | None,
+    additional: Additional | None = None,
+) -> torch.Tensor:
+    """``Pool(mean_i y_i)``, ``(B, D)`` float32; what a running centre averages.
+
+    Args:
+        ffn_layers: The tapped layers, each ``(B, T, D)``.
+        pad_mask: ``(B, T)`` bool or None.
+        additional: Block in front of the pooling (R21).
+    """
+    if additional is not None:
+        mean = torch.stack([layer.float() for layer in ffn_layers]).mean(0)
+        return masked_mean(additional(mean, pad_mask), pad_mask)
+    pooled = [masked_mean(layer, pad_mask) for layer in ffn_layers]
+    return torch.stack(pooled).mean(0)
+
+
+def normalise_pooled(
+    pooled: torch.Tensor,
+    norm: Norm,
+    centre: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Norm of the pooled features ``(B, D)``; arguments of `language_features`."""
     if centre is not None:
         pooled = centre(pooled)
     if norm == "l2":
@@ -74,18 +103,11 @@ def language_features(
     raise ConfigError(f"language norm '{norm}' is not one of ['l2', 'ins']")
 
 
-def pooled_features(
-    ffn_layers: Sequence[torch.Tensor], pad_mask: torch.Tensor | None
-) -> torch.Tensor:
-    """``Pool(mean_i y_i)``, ``(B, D)`` float32; what a running centre averages."""
-    pooled = [masked_mean(layer, pad_mask) for layer in ffn_layers]
-    return torch.stack(pooled).mean(0)
-
-
 def phoneme_features(
     ffn_layers: Sequence[torch.Tensor],
     pad_mask: torch.Tensor | None,
     norm: Norm = "ins",
+    additional: Additional | None = None,
 ) -> torch.Tensor:
     """Input of the phoneme quantizer: ``InsNorm(mean_i InsNorm(y_i))`` (Eq. 4).
 
@@ -94,15 +116,18 @@ def phoneme_features(
         pad_mask: ``(B, T)`` bool or None.
         norm: ``ins`` as in the paper, or ``l2``: ablation S3, every frame of the
             plain layer mean scaled to unit length.
+        additional: Block between the mean and that norm (R21).
 
     Returns:
         ``(B, T, D)`` float32, padded frames 0.
     """
     if norm == "ins":
         mean = _mean_instance_norm(ffn_layers, pad_mask)
+        mean = mean if additional is None else additional(mean, pad_mask)
         return masked_instance_norm(mean, pad_mask)
     if norm == "l2":
         total = torch.stack([layer.float() for layer in ffn_layers]).mean(0)
+        total = total if additional is None else additional(total, pad_mask)
         return l2_norm(zero_padding(total, pad_mask))
     raise ConfigError(f"phoneme norm '{norm}' is not one of ['ins', 'l2']")
 

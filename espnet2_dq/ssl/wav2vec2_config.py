@@ -1,6 +1,6 @@
-"""``model_conf`` of wav2vec 2.0 pretraining (``objective: wav2vec2``).
+"""``model_conf`` of wav2vec 2.0 and UniSpeech pretraining (``objective: wav2vec2``).
 
-Defaults are fairseq's base recipe (METHODS 4 and 7.3).
+Defaults are fairseq's base recipe of wav2vec 2.0 (METHODS 4 and 7.3).
 """
 
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from typing import Literal
 
 from espnet2_dq.errors import ConfigError
 from espnet2_dq.ssl.health_rule import HealthConfig
+from espnet2_dq.ssl.supervision import SupervisionConfig
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,11 @@ class Wav2Vec2Config:
     Attributes:
         quantizer: The Gumbel quantizer.
         final_dim: Dimension in which predictions and codewords are compared.
+        transpose: UniSpeech's ``--transpose``: compare in the encoder's dimension.
+            ``final_proj`` then lifts the projected codewords from ``final_dim``, and
+            the encoder's output is the prediction as it is.
+        supervision: UniSpeech: ``phoneme: mixed`` adds CTC on the encoder's output
+            mixed with codewords. ``weight`` is a of (1 - a) * wav2vec 2.0 + a * CTC.
         temperature: kappa, the divisor of the cosine.
         negatives: Sampled negatives per masked frame; 0 takes all others.
         diversity_weight: Of the diversity loss.
@@ -73,6 +79,8 @@ class Wav2Vec2Config:
 
     quantizer: GumbelConfig = field(default_factory=GumbelConfig)
     final_dim: int = 256
+    transpose: bool = False
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
     temperature: float = 0.1
     negatives: int = 100
     diversity_weight: float = 0.1
@@ -104,3 +112,27 @@ class Wav2Vec2Config:
                 )
         if self.temperature <= 0.0:
             raise ConfigError(f"model_conf.temperature: {self.temperature}; above 0")
+        _check_supervision(self.supervision, self.transpose)
+
+
+def _check_supervision(conf: SupervisionConfig, transpose: bool) -> None:
+    """Of what ``SupervisionConfig`` can describe, this objective has one kind."""
+    where = "model_conf.supervision"
+    if conf.language:
+        raise ConfigError(
+            f"{where}.language: true; wav2vec 2.0 has no language quantizer to mix"
+            " with, set it to false"
+        )
+    if conf.phoneme == "output" or conf.layer:
+        raise ConfigError(
+            f"{where}: phoneme {conf.phoneme}, layer {conf.layer}; objective wav2vec2"
+            " only has 'mixed' (UniSpeech) on the encoder's output, layer 0; with"
+            " replace_prob 0 nothing is mixed in"
+        )
+    if conf.active and not 0.0 <= conf.weight <= 1.0:
+        raise ConfigError(f"{where}.weight: {conf.weight}; 0 to 1, the share of CTC")
+    if conf.active and not transpose:
+        raise ConfigError(
+            "model_conf.transpose: false; UniSpeech puts codewords in the place of the"
+            " encoder's output, so they need its dimension: set it to true"
+        )

@@ -1,18 +1,15 @@
 """wav2vec 2.0 pretraining: masked frames have to find their own quantised features."""
 
-import contextlib
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from espnet2.torch_utils.device_funcs import force_gatherable
-from espnet2.train.abs_espnet_model import AbsESPnetModel
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from espnet2_dq.encoder.output import EncoderOutput
 from espnet2_dq.encoder.transformer import DQTransformerEncoder
-from espnet2_dq.errors import ConfigError, DataError
+from espnet2_dq.errors import ConfigError
 from espnet2_dq.ssl.gauges import HealthMonitor, Observed
 from espnet2_dq.ssl.gumbel_quantizer import (
     GumbelOutput,
@@ -20,6 +17,9 @@ from espnet2_dq.ssl.gumbel_quantizer import (
     gumbel_temperature,
 )
 from espnet2_dq.ssl.model import Codes
+from espnet2_dq.ssl.pretraining import PretrainingModel, check_mask_width
+from espnet2_dq.ssl.supervision import Labels
+from espnet2_dq.ssl.unispeech import UniSpeech
 from espnet2_dq.ssl.wav2vec2_config import Wav2Vec2Config
 from espnet2_dq.ssl.wav2vec2_loss import (
     Wav2Vec2Terms,
@@ -50,9 +50,14 @@ class Wav2Vec2Passes:
     encoded: EncoderOutput
     span_mask: torch.Tensor
 
+    @property
+    def pad_mask(self) -> torch.Tensor:
+        """``(B, T)``, True = padding."""
+        return self.encoded.pad_mask
 
-class Wav2Vec2SSLModel(AbsESPnetModel):
-    """wav2vec 2.0 with the interface of ``DQSSLModel``: trainer, log and probe fit.
+
+class Wav2Vec2SSLModel(PretrainingModel[Wav2Vec2Passes]):
+    """wav2vec 2.0, and with ``supervision`` UniSpeech.
 
     Args:
         frontend: Samples ``(B, S)`` to features ``(B, T, C)``.
@@ -65,7 +70,7 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         ConfigError: A feature penalty for a frontend without convolutions.
     """
 
-    num_updates: torch.Tensor
+    conf: Wav2Vec2Config
 
     def __init__(
         self,
@@ -75,24 +80,22 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         conf: Wav2Vec2Config,
         updates_total: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(frontend, preencoder, encoder, conf, updates_total)
         self.convolutional = hasattr(frontend, "convolve")
         if conf.feature_penalty and not self.convolutional:
             raise ConfigError(
                 f"model_conf.feature_penalty: {conf.feature_penalty}; this frontend has"
                 " no convolutions to keep small, set it to 0"
             )
-        self.conf = conf
-        self.updates_total = updates_total
-        self.frontend = frontend
-        self.frame_grid = frontend.frame_grid
-        self.preencoder = preencoder
-        self.encoder = encoder
         size: int = frontend.output_size()  # type: ignore[operator]
         self.quantizer = GumbelQuantizer(size, conf.quantizer)
         self.project_q = nn.Linear(conf.quantizer.dim, conf.final_dim)
-        self.final_proj = nn.Linear(encoder.output_size(), conf.final_dim)
-        self.dropout_input = nn.Dropout(conf.dropout_input)
+        dim = encoder.output_size()
+        ends = (conf.final_dim, dim) if conf.transpose else (dim, conf.final_dim)
+        self.final_proj = nn.Linear(*ends)
+        self.supervised: UniSpeech | None = None
+        if conf.supervision.active:
+            self.supervised = UniSpeech(dim, conf.supervision)
         self.dropout_features = nn.Dropout(conf.dropout_features)
         if self.convolutional and conf.feature_grad_mult == 0.0:
             frontend.layers.requires_grad_(False)  # type: ignore[operator, union-attr]
@@ -100,46 +103,6 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         self.health = HealthMonitor(
             conf.health, conf.gauge_interval, {"gumbel": sizes}, updates_total
         )
-        # Float, not int: ESPnet's n-best averaging sums integer buffers.
-        self.register_buffer("num_updates", torch.zeros((), dtype=torch.float64))
-
-    def forward(
-        self,
-        speech: torch.Tensor,
-        speech_lengths: torch.Tensor,
-        span_mask: torch.Tensor,
-        totals: torch.Tensor | None = None,
-        loss_scale: torch.Tensor | None = None,
-        **streams: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
-        """Loss of one batch.
-
-        Args:
-            speech: Samples ``(B, S)`` at 16 kHz, padded with 0.
-            speech_lengths: Valid samples ``(B,)``.
-            span_mask: ``(B, T)`` bool, True = masked.
-            totals: Masked frames, valid frames and utterances of the whole update,
-                over micro-batches and ranks ``(3,)``; ``None`` is this batch alone.
-            loss_scale: Undoes the trainer's weighting of micro-batches and ranks.
-            streams: Other streams of the data set, not used here.
-
-        Returns:
-            Loss, statistics (the same keys at every call), weight (utterances).
-        """
-        passes = self.encode_masked(speech, speech_lengths, span_mask)
-        local = self._counts(passes)
-        totals = local if totals is None else totals.to(local)
-        with self._autocast(speech):
-            terms, gauges = self._terms(passes)
-        loss = terms.total(self.conf, totals, local)
-        share = (local / totals.clamp_min(1.0))[2]
-        stats = {"loss": loss.detach() / share, **terms.stats(local), **gauges}
-        if loss_scale is not None:
-            loss = loss * loss_scale.to(loss)
-        # ESPnet's averaging over ranks wants tensors of shape (1,).
-        weight = torch.tensor(float(len(speech)), device=loss.device)
-        gathered = force_gatherable((loss, stats, weight), loss.device)
-        return cast("tuple[Tensor, dict[str, Tensor], Tensor]", gathered)
 
     def encode_masked(
         self,
@@ -152,13 +115,9 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         Raises:
             DataError: The mask's width is not the number of frames.
         """
-        with self._autocast(speech):
+        with self.autocast(speech):
             convolved, features, lengths = self._features(speech, speech_lengths)
-            if span_mask.shape != features.shape[:2]:
-                raise DataError(
-                    f"span_mask has shape {tuple(span_mask.shape)}, features have"
-                    f" {tuple(features.shape[:2])}; both must follow frame_grid"
-                )
+            check_mask_width(span_mask, features)
             projected = self._project(features, lengths)
             encoded = self.encoder.extract(
                 self.dropout_input(projected), lengths, span_mask=span_mask
@@ -193,18 +152,57 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         projected: torch.Tensor = self.preencoder(features, lengths)[0]
         return projected
 
+    def losses(
+        self,
+        passes: Wav2Vec2Passes,
+        totals: torch.Tensor,
+        local: torch.Tensor,
+        labels: Labels | None,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Three terms of wav2vec 2.0, and CTC where there is supervision."""
+        terms, log = self._terms(passes)
+        loss = terms.total(self.conf, totals, local)
+        stats = {**terms.stats(local), **log}
+        if self.supervised is not None and labels is not None:
+            ctc = self.supervised(
+                passes.encoded, labels, lambda mask: self._codewords(passes, mask)
+            )
+            loss = self.supervised.combine(loss, ctc, totals)
+            stats |= ctc.stats("loss_ctc", "ter_ctc")
+        return loss, stats
+
     def quantize(self, passes: Wav2Vec2Passes) -> GumbelOutput:
         """Quantise the unmasked features of the masked frames."""
         rows = self.dropout_features(passes.features[passes.span_mask])
         return self.quantizer(rows, self.temperature)  # type: ignore[no-any-return]
+
+    def project_codes(self, quantized: torch.Tensor) -> torch.Tensor:
+        """Codewords ``(N, dim)`` to the space of the loss: ``(N, final_dim or D)``."""
+        projected: torch.Tensor = self.project_q(quantized)
+        return self.final_proj(projected) if self.conf.transpose else projected
+
+    def _codewords(self, passes: Wav2Vec2Passes, mask: torch.Tensor) -> torch.Tensor:
+        """Codewords of any frames, drawn anew, for UniSpeech's mixture.
+
+        Those of :meth:`quantize` are not used again: as in UniSpeech's code, and the
+        unsupervised part then is the same with and without supervision.
+        """
+        quantized = self.quantizer(
+            self.dropout_features(passes.features[mask]),
+            self.temperature,
+            codebook_gradient=self.conf.supervision.codebook_gradient,
+        ).quantized
+        return self.project_codes(quantized)
 
     def _terms(
         self, passes: Wav2Vec2Passes
     ) -> tuple[Wav2Vec2Terms, dict[str, torch.Tensor]]:
         """Losses, and what the log shows of quantizer and collapse."""
         quantized = self.quantize(passes)
-        target = self.project_q(quantized.quantized)
-        prediction = self.final_proj(passes.encoded.output[passes.span_mask])
+        target = self.project_codes(quantized.quantized)
+        prediction = passes.encoded.output[passes.span_mask]
+        if not self.conf.transpose:
+            prediction = self.final_proj(prediction)
         contrastive = masked_contrastive(
             prediction.float(),
             target.float(),
@@ -216,7 +214,7 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         diversity = diversity_loss(quantized.mean_probs)
         penalty = diversity.new_zeros(())
         if passes.convolved is not None:
-            penalty = feature_penalty(passes.convolved, passes.encoded.pad_mask)
+            penalty = feature_penalty(passes.convolved, passes.pad_mask)
         gauges = self._gauges(passes, target, prediction, quantized.codes)
         temperature = diversity.new_tensor(self.temperature)
         unused = diversity.detach() * quantized.mean_probs.numel()
@@ -246,33 +244,10 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
         gauges: dict[str, torch.Tensor] = self.health(observed, int(self.num_updates))
         return gauges
 
-    @staticmethod
-    def _counts(passes: Wav2Vec2Passes) -> torch.Tensor:
-        """Masked frames, valid frames, utterances of this batch ``(3,)``."""
-        masked = passes.span_mask.sum()
-        valid = (~passes.encoded.pad_mask).sum()
-        return torch.stack(
-            [masked, valid, valid.new_tensor(len(passes.features))]
-        ).float()
-
-    def _autocast(self, like: torch.Tensor) -> contextlib.AbstractContextManager[Any]:
-        if self.conf.autocast == "none":
-            return contextlib.nullcontext()
-        return torch.autocast(like.device.type, dtype=torch.bfloat16)
-
     @property
     def temperature(self) -> float:
         """Gumbel temperature of the next update."""
         return gumbel_temperature(int(self.num_updates), self.conf.quantizer)
-
-    def on_update(self, optimizer: torch.optim.Optimizer | None = None) -> None:
-        """After each optimizer update: count it, which also cools the quantizer."""
-        self.num_updates += 1
-
-    def lr_scales(self) -> dict[str, float]:
-        """Factors on the learning rate by prefix of the parameters' names."""
-        scale = self.conf.frontend_lr_scale
-        return {"frontend.": scale, "preencoder.": scale}
 
     @torch.no_grad()
     def extract_codes(
@@ -299,14 +274,10 @@ class Wav2Vec2SSLModel(AbsESPnetModel):
             raise ConfigError(
                 "probe_conf.networks: wav2vec2 has no teacher; use [student]"
             )
-        with self._autocast(speech):
+        with self.autocast(speech):
             features, lengths = self.project(speech, speech_lengths)
             output = self.encoder.extract(features, lengths)
         return [features.float(), *(layer.float() for layer in output.layers)], lengths
-
-    def collect_feats(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Not needed: lengths come from ``utt2num_samples``; ESPnet asks for it."""
-        return {}
 
 
 def _directions(rows: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ import functools
 import logging
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from espnet2_dq.espnet_compat import AbsTask, IteratorOptions, optim_classes
 from espnet2_dq.registry import register_audio_type
 from espnet2_dq.tasks.collate import Collate, SpanMaskConfig
 from espnet2_dq.tasks.iterator import PlannedIterFactory
+from espnet2_dq.tasks.labels import LabelSet
 from espnet2_dq.tasks.trainer import DQTrainer
 
 SAMPLE_RATE_HZ = 16000
@@ -134,7 +135,13 @@ class DQTask(AbsTask):
             channels=args.encoder_conf.get("output_size", 0),
             crop_samples=None if crop is None else int(crop * SAMPLE_RATE_HZ),
             length_multiple=max(1, int(args.length_multiple_s * SAMPLE_RATE_HZ)),
+            labels=cls.labels(args, train),
         )
+
+    @classmethod
+    def labels(cls, args: Namespace, train: bool) -> LabelSet | None:
+        """Labels that are no stream of the data set; overridden where there are."""
+        return None
 
     @classmethod
     def mask_config(cls, args: Namespace, name: str, train: bool) -> Any:
@@ -171,7 +178,9 @@ class DQTask(AbsTask):
         crop = args.crop_seconds
         if crop is not None:
             most = int(crop * SAMPLE_RATE_HZ)
-            lengths = {u: min(n, most) for u, n in lengths.items()}
+            labels = cls.labels(args, train)
+            whole: Container[str] = labels.phn if labels else ()
+            lengths = {u: n if u in whole else min(n, most) for u, n in lengths.items()}
         seconds = args.batch_seconds
         if not train and args.valid_batch_seconds is not None:
             seconds = args.valid_batch_seconds

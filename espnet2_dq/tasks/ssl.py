@@ -9,6 +9,8 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet2_dq.analysis.probe_schedule import ProbeSchedule
+from espnet2_dq.asr.tokens import read_tokens
+from espnet2_dq.config import from_mapping
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.errors import ConfigError
 from espnet2_dq.ssl.build import (
@@ -18,7 +20,9 @@ from espnet2_dq.ssl.build import (
     build_ssl_model,
 )
 from espnet2_dq.ssl.init import initialise, settle_architecture
-from espnet2_dq.tasks.base import DQTask
+from espnet2_dq.ssl.supervision import SupervisionConfig
+from espnet2_dq.tasks.base import SAMPLE_RATE_HZ, DQTask
+from espnet2_dq.tasks.labels import LabelSet, language_names, read_labels
 from espnet2_dq.tasks.trainer import DQTrainer
 
 
@@ -67,6 +71,20 @@ class DQSSLTask(DQTask):
             default={"prob": 0.65, "length": 10, "min_masks": 1},
             help="spans of masked frames: prob, length [frames], min_masks",
         )
+        group = parser.add_argument_group("Labels (model_conf.supervision)")
+        group.add_argument(
+            "--supervised_langs",
+            nargs="*",
+            default=[],
+            help="high-resource languages whose phonemes (phn.int of the data"
+            " directories) may be used",
+        )
+        group.add_argument(
+            "--token_list",
+            type=str_or_none,
+            default=None,
+            help="tokens.txt of the phonemes (units stage)",
+        )
         group = parser.add_argument_group("Frame-phone probe")
         group.add_argument("--probe_train", type=str_or_none, default=None)
         group.add_argument("--probe_test", type=str_or_none, default=None)
@@ -88,15 +106,34 @@ class DQSSLTask(DQTask):
     def required_data_names(
         cls, train: bool = True, inference: bool = False
     ) -> tuple[str, ...]:
-        """Audio is all that pretraining needs."""
+        """Audio is all that pretraining needs; labels come with the collate."""
         return ("speech",)
 
     @classmethod
     def optional_data_names(
         cls, train: bool = True, inference: bool = False
     ) -> tuple[str, ...]:
-        """Labels for weak supervision."""
-        return ("lang", "phn", "text")
+        """None."""
+        return ()
+
+    @classmethod
+    def labels(cls, args: Namespace, train: bool) -> LabelSet | None:
+        """Labels of the set, where ``model_conf.supervision`` uses some."""
+        conf = _supervision(args)
+        if not conf.active:
+            return None
+        files = args.train_shape_file if train else args.valid_shape_file
+        world_size = getattr(args, "dq_world_size", 1)
+        names = language_names(Path(args.train_shape_file[0]).parent)
+        return read_labels(
+            Path(files[0]).parent,
+            tuple(names),
+            tuple(args.supervised_langs) if conf.phoneme != "off" else (),
+            conf.tokens,
+            int(args.batch_seconds * SAMPLE_RATE_HZ) // world_size,
+            conf.replace_prob,
+            conf.exact_half,
+        )
 
     @classmethod
     def main(
@@ -113,10 +150,11 @@ class DQSSLTask(DQTask):
 
     @classmethod
     def build_model(cls, args: Namespace) -> SSLModel:
-        """Build the model; cluster numbers of 0 follow from the data."""
+        """Build the model; sizes of 0 follow from the data."""
         if args.objective == "data2vec":
             args.model_conf = branch_defaults(vars(args))
             cls._clusters_from_data(args)
+        cls._heads_from_data(args)
         model = build_ssl_model(vars(args), cls.updates_total(args))
         resumes = args.resume and (Path(args.output_dir) / "checkpoint.pth").exists()
         if args.init_from is not None and not resumes:
@@ -126,25 +164,55 @@ class DQSSLTask(DQTask):
 
     @classmethod
     def _clusters_from_data(cls, args: Namespace) -> None:
-        """Languages: those of ``utt2lang``. Phonemes: the units stage's token list.
+        """The language branch's clusters: the values of its target table.
 
-        The numbers are written into ``model_conf`` and so into ``config.yaml``.
+        The number is written into ``model_conf`` and so into ``config.yaml``.
         """
         language = args.model_conf.get("language", {})
         if language.get("enable", True) and language.get("clusters") == 0:
-            if not args.utt2lang:
+            target = str(language.get("target", "utt2lang"))
+            path = Path(args.train_shape_file[0]).parent / target
+            if not path.exists():
                 raise ConfigError(
-                    "model_conf.language.clusters: 0 counts the languages of"
-                    " --utt2lang, which was not given"
+                    f"model_conf.language.clusters: 0 counts the values of {path}"
+                    " (model_conf.language.target), which does not exist"
                 )
-            count = len(set(read_table(Path(args.utt2lang)).values()))
+            count = len(set(read_table(path).values()))
             language["clusters"] = count
-            logging.info("language clusters: %d, from %s", count, args.utt2lang)
+            logging.info("language clusters: %d, from %s", count, path)
             if count < 2:
                 logging.warning(
-                    "one language only: the language quantizer has nothing to tell"
-                    " apart; consider model_conf.language.enable: false"
+                    "%s has one value only: the language quantizer has nothing to tell"
+                    " apart; consider model_conf.language.enable: false",
+                    path,
                 )
+
+    @classmethod
+    def _heads_from_data(cls, args: Namespace) -> None:
+        """Sizes of the supervised heads: languages of train, tokens of the list."""
+        conf = _supervision(args)
+        sizes: dict[str, int] = {}
+        if conf.language and not conf.languages:
+            folder = Path(args.train_shape_file[0]).parent
+            sizes["languages"] = len(language_names(folder))
+        if conf.phoneme != "off":
+            if not args.token_list or not args.supervised_langs:
+                raise ConfigError(
+                    f"model_conf.supervision.phoneme: {conf.phoneme} needs"
+                    " --token_list (tokens.txt of the units stage) and"
+                    " --supervised_langs (en, say)"
+                )
+            tokens = len(read_tokens(Path(args.token_list)))
+            if conf.tokens not in (0, tokens):
+                raise ConfigError(
+                    f"model_conf.supervision.tokens: {conf.tokens}; {args.token_list}"
+                    f" has {tokens}"
+                )
+            sizes["tokens"] = tokens
+        if sizes:
+            given = args.model_conf.get("supervision") or {}
+            args.model_conf["supervision"] = {**given, **sizes}
+            logging.info("supervised heads: %s", sizes)
 
     @classmethod
     def _build_probe(cls, args: Namespace) -> ProbeSchedule | None:
@@ -158,3 +226,9 @@ class DQSSLTask(DQTask):
             updates_total=cls.updates_total(args),
             conf=dict(args.probe_conf),
         )
+
+
+def _supervision(args: Namespace) -> SupervisionConfig:
+    """``model_conf.supervision`` of either objective."""
+    given = args.model_conf.get("supervision")
+    return from_mapping(SupervisionConfig, given, "model_conf.supervision")

@@ -13,6 +13,7 @@ import torch
 
 from espnet2_dq.errors import CheckpointError
 from espnet2_dq.espnet_compat import Trainer, TrainerOptions, atomic_checkpoints
+from espnet2_dq.tasks.explosion import ExplosionRule
 from espnet2_dq.tasks.progress import ProgressLog
 
 
@@ -133,10 +134,11 @@ class DQTrainer(Trainer):
         progress = ProgressLog(
             inner, reporter, summary_writer, options, rank=distributed_option.dist_rank
         )
-        probe = cls.probe
+        probe, explosion = cls.probe, ExplosionRule()
 
         def after_update(group: list[tuple[list[str], dict[str, Any]]]) -> None:
             progress.after_update(group)
+            explosion.check(int(inner.num_updates), reporter.stats)
             if probe is not None:
                 probe.after_update(inner, summary_writer)
 

@@ -3,38 +3,18 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-import torch
-import yaml
 from factories import make_kaldi_dir
 from training_factories import make_config
+from training_runs import assert_same, command, run_ranks, weights
 
 from espnet2_dq.bin.ssl_train import main
 
 pytestmark = pytest.mark.slow
-
-SCHEDULE = {
-    "batch_seconds": 6.0,
-    "crop_seconds": 1.5,
-    "max_epoch": 3,
-    "num_iters_per_epoch": 4,
-    "accum_grad": 1,
-    "optim": "adamw",
-    "optim_conf": {"lr": 1e-3},
-    "scheduler": "tristagelr",
-    "scheduler_conf": {"warmup_ratio": 0.2, "hold_ratio": 0.4, "decay_ratio": 0.4},
-    "num_threads": 1,
-    "num_workers": 0,
-    "progress_interval": 1,
-    "min_free_gb": 0.01,
-    "best_model_criterion": [["valid", "loss", "min"]],
-}
 
 
 @pytest.fixture(scope="module")
@@ -43,32 +23,6 @@ def corpus(tmp_path_factory):
     for name in ("train", "dev"):
         make_kaldi_dir(root / name, utterances=8, seconds=2.0)
     return root
-
-
-def command(corpus: Path, output: Path, *options: str, **conf) -> list[str]:
-    """Write a configuration; return the arguments of ssl_train."""
-    output.mkdir(parents=True, exist_ok=True)
-    model_conf = make_config(**conf.pop("model_conf", {}))
-    path = output / "given.yaml"
-    path.write_text(yaml.safe_dump({**model_conf, **SCHEDULE, **conf}))
-    arguments = ["--config", str(path), "--output_dir", str(output)]
-    for mode, name in (("train", "train"), ("valid", "dev")):
-        arguments += [f"--{mode}_data", str(corpus / name)]
-    return [*arguments, *options]
-
-
-def weights(output: Path, name: str = "latest.pth") -> dict[str, torch.Tensor]:
-    return torch.load(output / name, weights_only=True)
-
-
-def assert_same(one: dict, other: dict, tolerance: float = 0.0) -> None:
-    assert one.keys() == other.keys()
-    for name, tensor in one.items():
-        if tensor.is_floating_point() and tensor.numel():
-            difference = (tensor - other[name]).abs().max()
-            assert difference <= tolerance, f"{name}: {difference}"
-        else:
-            assert torch.equal(tensor, other[name]), name
 
 
 def test_a_stopped_and_resumed_run_ends_where_an_uninterrupted_one_ends(
@@ -121,26 +75,7 @@ def test_two_processes_give_what_one_gives(corpus, tmp_path):
     branch = make_config()["model_conf"]["language"]
     conf = {"model_conf": {"language": {**branch, "gather": True}}, "max_epoch": 1}
     assert main(command(corpus, tmp_path / "one", **conf)) == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ranks = [
-        subprocess.Popen(
-            [
-                *[sys.executable, "-m", "espnet2_dq.bin.ssl_train"],
-                *command(corpus, tmp_path / "two", **conf),
-                *["--dist_world_size", "2", "--dist_rank", str(rank)],
-                *["--dist_master_addr", "127.0.0.1", "--dist_master_port", str(port)],
-                *["--multiprocessing_distributed", "false"],
-            ],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for rank in ranks:
-        _, errors = rank.communicate(timeout=300)
-        assert rank.returncode == 0, errors[-3000:]
+    run_ranks(command(corpus, tmp_path / "two", **conf))
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     # Sums over ranks round differently; Adam's first steps amplify that a little.
     trained = [n for n in one if "usage" not in n and "queue" not in n]

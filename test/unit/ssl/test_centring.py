@@ -1,6 +1,6 @@
 import torch
 
-from espnet2_dq.ssl.centring import RunningCentre
+from espnet2_dq.ssl.centring import RunningCentre, RunningNorm
 
 
 def test_mean_is_plain_at_first_and_exponential_then():
@@ -76,3 +76,32 @@ def test_state_is_in_buffers():
     x = torch.randn(2, 4)
     assert torch.equal(other(x), centre(x))
     assert not torch.equal(centre(x), x - centre.mean)
+
+
+def test_running_norm_approaches_mean_and_deviation():
+    torch.manual_seed(0)
+    norm = RunningNorm(3, momentum=0.01)
+    scale, shift = torch.tensor([1.0, 5.0, 0.1]), torch.tensor([0.0, 20.0, -3.0])
+    for _ in range(400):
+        norm.observe(torch.randn(6, 3) * scale + shift)
+        norm.step()
+    rows = norm(torch.randn(1000, 3) * scale + shift)
+    assert rows.mean(0).abs().max() < 0.3
+    assert ((rows.std(0) > 0.85) & (rows.std(0) < 1.25)).all()
+
+
+def test_running_norm_changes_between_updates_only():
+    norm = RunningNorm(3, momentum=0.1)
+    x = torch.randn(4, 3) + 2.0
+    before = norm(x)
+    norm.observe(x)
+    assert torch.equal(norm(x), before)
+    halves = RunningNorm(3, momentum=0.1)
+    for part in (x[:1], x[1:]):
+        halves.observe(part)
+    for one in (norm, halves):
+        one.step()
+    assert not torch.equal(norm(x), before)
+    assert torch.equal(norm.mean, halves.mean)
+    norm.step()  # nothing observed: nothing changes
+    assert torch.equal(norm.mean, halves.mean)

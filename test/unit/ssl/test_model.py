@@ -114,7 +114,7 @@ def test_batch_mates_do_not_change_an_utterances_loss():
     for batch in (whole, single):
         batch.pop("counts")
     with torch.no_grad():
-        passes = [model.encode_both(**b) for b in (whole, single)]
+        passes = [model.encode_masked(**b) for b in (whole, single)]
         zeros = [torch.zeros_like(p.student.output) for p in passes]
         for masked in (True, False):
             pairs = [
@@ -169,6 +169,10 @@ def test_learning_rate_scales_follow_the_revival_settings():
     assert scales["language.quantizer.projection"] == 0.1
     assert scales["language.quantizer.codebook"] == 10.0
     assert scales["phoneme.quantizer.codebook"] == 1.0
+    block = {"type": "conv", "lr_scale": 3.0}
+    scales = make_model(language={**conf, "additional": block}).lr_scales()
+    assert scales["language.additional."] == 3.0
+    assert scales["phoneme.additional."] == 1.0
 
 
 def test_codes_have_the_promised_shapes():
