@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from espnet2_dq.analysis.batches import read_batches, read_lengths
 from espnet2_dq.data.audio import AudioScpReader
-from espnet2_dq.data.tables import read_table
-from espnet2_dq.errors import DataError
 
 if TYPE_CHECKING:
     import torch
@@ -76,12 +75,12 @@ def extract_codes(
 
     folder = Path(data_dir)
     reader = AudioScpReader(folder / "wav.scp")
-    samples = _num_samples(folder, list(reader))
+    samples = read_lengths(folder, list(reader))
     language: dict[str, np.ndarray] = {}
     phoneme: dict[str, np.ndarray] = {}
     lengths: dict[str, int] = {}
-    for batch in _batches(samples, int(batch_s * reader.sample_rate)):
-        speech = [torch.from_numpy(reader[utt]) for utt in batch]
+    for batch, sounds in read_batches(reader, samples, batch_s):
+        speech = [torch.from_numpy(sound) for sound in sounds]
         with torch.inference_mode():
             codes = model.extract_codes(
                 torch.nn.utils.rnn.pad_sequence(speech, batch_first=True).to(device),
@@ -104,31 +103,3 @@ def extract_codes(
 
 def _int32(codes: "torch.Tensor") -> np.ndarray:
     return codes.cpu().numpy().astype(np.int32)
-
-
-def _num_samples(folder: Path, utterances: list[str]) -> dict[str, int]:
-    """Samples by utterance, longest last.
-
-    Raises:
-        DataError: No utterances, or one without a length.
-    """
-    if not utterances:
-        raise DataError(f"{folder}/wav.scp: no utterances to analyse")
-    table = read_table(folder / "utt2num_samples")
-    for utt in utterances:
-        if not table.get(utt, "").isdigit():
-            raise DataError(
-                f"{folder}/utt2num_samples: '{utt}' of wav.scp has no length there;"
-                " run the check stage (stage 2) again"
-            )
-    return {u: int(table[u]) for u in sorted(utterances, key=lambda u: int(table[u]))}
-
-
-def _batches(samples: dict[str, int], max_samples: int) -> list[list[str]]:
-    """Utterances in rising length; no batch pads to more than ``max_samples``."""
-    batches: list[list[str]] = []
-    for utt, length in samples.items():
-        if not batches or length * (len(batches[-1]) + 1) > max_samples:
-            batches.append([])
-        batches[-1].append(utt)
-    return batches

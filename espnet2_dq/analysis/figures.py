@@ -59,7 +59,8 @@ def save_figure(
         )
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, without pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -74,7 +75,7 @@ def plot_code_map(found: ConditionalMap, title: str, row_name: str) -> Figure:
         row_name: What a row is: ``language`` or ``phone``.
     """
     rows, columns = found.probability.shape
-    figure = _figure(9.0, min(14.0, 1.6 + max(1.2, 0.12 * min(rows, MAX_ROW_NAMES))))
+    figure = new_figure(9.0, min(14.0, 1.6 + max(1.2, 0.12 * min(rows, MAX_ROW_NAMES))))
     axes = figure.subplots()
     image = axes.imshow(
         _shrink(found.probability, 2400),
@@ -107,15 +108,27 @@ def _shrink(matrix: np.ndarray, max_columns: int) -> np.ndarray:
 def code_title(metrics: Mapping[str, Any], quantizer: str) -> str:
     """``ACN 81, AGN 9 and 9, LP 0.46 [0.20], LNMI 0.34 [0.10]``; [shuffled codes]."""
     keys = ("lp", "lnmi") if quantizer == "language" else ("pp", "pnmi")
+    return _title(metrics, quantizer, {key.upper(): metrics[key] for key in keys})
+
+
+def target_title(metrics: Mapping[str, Any]) -> str:
+    """The same for the table that the utterance-level quantizer follows."""
+    target = metrics["target"]
+    values = {"purity": target["purity"], "NMI": target["nmi"]}
+    return _title(metrics, "language", values)
+
+
+def _title(
+    metrics: Mapping[str, Any], quantizer: str, values: Mapping[str, Mapping[str, Any]]
+) -> str:
     parts = [
         f"ACN {metrics['acn'][quantizer]}",
         f"AGN {' and '.join(str(n) for n in metrics['agn'][quantizer])}",
     ]
-    for key in keys:
-        value = metrics[key]["joint"]
-        control = metrics[key]["permutation"]["joint"]
-        if value is not None:
-            parts.append(f"{key.upper()} {value:.2f} [{control:.2f}]")
+    for name, part in values.items():
+        if part["joint"] is not None:
+            control = part["permutation"]["joint"]
+            parts.append(f"{name} {part['joint']:.2f} [{control:.2f}]")
     return ", ".join(parts) + "; [shuffled codes]"
 
 
@@ -153,7 +166,7 @@ def plot_training(records: Records, title: str) -> Figure | None:
         return None
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)
-    figure = _figure(3.7 * columns, 2.7 * rows + 0.4)
+    figure = new_figure(3.7 * columns, 2.7 * rows + 0.4)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(found) :]:
         axes.set_axis_off()
@@ -162,7 +175,7 @@ def plot_training(records: Records, title: str) -> Figure | None:
             _line(axes, *_curve(records, name), label=name, index=i)
         axes.set_title(panel, fontsize=9)
         axes.set_xlabel("update", fontsize=8)
-        _finish(axes)
+        finish_axes(axes)
         if len(names) > 1 or names[0] != panel:
             axes.legend(fontsize=6, framealpha=0.6)
     figure.suptitle(title, fontsize=11)
@@ -185,7 +198,8 @@ def _line(
     )
 
 
-def _finish(axes: Axes) -> None:
+def finish_axes(axes: Axes) -> None:
+    """The grid, labels and frame that all panels share."""
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
@@ -199,7 +213,7 @@ def plot_probe(records: Records) -> Figure | None:
     if not by_network:
         return None
     rows = len(by_network)
-    figure = _figure(9.5, 3.2 * rows)
+    figure = new_figure(9.5, 3.2 * rows)
     grid = figure.subplots(rows, 2, squeeze=False)
     for (left, right), (network, lines) in zip(grid, by_network.items(), strict=True):
         lines = sorted(lines, key=lambda record: record["update"])
@@ -223,7 +237,7 @@ def _probe_by_update(
     axes.set_ylabel("frame-phone accuracy [%]", fontsize=8)
     axes.set_title(f"{network}: by update", fontsize=9)
     axes.legend(fontsize=7)
-    _finish(axes)
+    finish_axes(axes)
 
 
 def _probe_by_layer(
@@ -236,7 +250,7 @@ def _probe_by_layer(
     axes.set_xlabel("layer (0 = encoder input)", fontsize=8)
     axes.set_title(f"{network}: by layer", fontsize=9)
     axes.legend(fontsize=7)
-    _finish(axes)
+    finish_axes(axes)
 
 
 def _percent(values: Any) -> list[float]:

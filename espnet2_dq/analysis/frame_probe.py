@@ -1,6 +1,5 @@
 """The frame-phone probe on a corpus: fixed utterances, any encoder, every layer."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,19 +9,27 @@ from typing import Any
 import numpy as np
 import torch
 
+from espnet2_dq.analysis.batches import (
+    length_batches,
+    read_languages,
+    spread_order,
+    unseen_speakers,
+)
 from espnet2_dq.analysis.frame_labels import (
     SILENCE,
     label_frames,
     phone_table,
     read_alignments,
 )
-from espnet2_dq.analysis.probe import fit_probe, probe_accuracy
+from espnet2_dq.analysis.probe import fit_probe, probe_hits, standard_error
 from espnet2_dq.data.audio import AudioScpReader
+from espnet2_dq.data.ctm import PhoneSegment
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.encoder.frame_grid import FrameGrid
 from espnet2_dq.errors import ConfigError, DataError
 
 Encode = Callable[[torch.Tensor, torch.Tensor], Sequence[torch.Tensor]]
+Alignment = Mapping[str, Sequence[PhoneSegment]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class ProbeResult:
         train_frames: Frames fitted on.
         test_frames: Frames scored.
         seconds: Encoding and fitting.
+        layer_error: Standard error of each accuracy, over utterances.
     """
 
     layer_accuracy: list[float]
@@ -48,6 +56,7 @@ class ProbeResult:
     train_frames: int
     test_frames: int
     seconds: float
+    layer_error: list[float]
 
     def record(self, update: int, network: str = "student") -> dict[str, Any]:
         """One line of ``probe.jsonl``."""
@@ -74,6 +83,19 @@ class _Side:
         pairs = zip(self.labels, self.keep, strict=True)
         return np.concatenate([labels[keep] for labels, keep in pairs])
 
+    def owners(self) -> torch.Tensor:
+        """``(N,)`` int64: which utterance each kept frame belongs to."""
+        kept = torch.tensor([int(keep.sum()) for keep in self.keep])
+        return torch.repeat_interleave(torch.arange(len(kept)), kept)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Ids of phones, and the id whose frames are left out."""
+
+    ids: Mapping[str, int]
+    ignore: int | None
+
 
 class FrameProbe:
     """Fits and scores the probe on the same frames each time it is called.
@@ -92,6 +114,7 @@ class FrameProbe:
         seed: Picks the utterances.
         skip_silence: Leave frames without a phone out of both sides.
         iterations: Of the fit.
+        phones: Aligned phones of both directories; by default their own ``phn.ctm``.
 
     Raises:
         DataError: No alignments, or no test utterance of an unseen speaker.
@@ -109,18 +132,23 @@ class FrameProbe:
         seed: int = 0,
         skip_silence: bool = False,
         iterations: int = 20,
+        phones: Alignment | None = None,
     ) -> None:
         self.grid = grid or FrameGrid()
         self.batch_samples = int(batch_s * 16000)
         self.seed = seed
         self.iterations = iterations
         train, test = Path(train_dir), Path(test_dir)
-        alignments = read_alignments(train)
-        phones = {p: i for i, p in enumerate(phone_table(alignments.values()))}
-        ignore = phones[SILENCE] if skip_silence else None
+        on_train = read_alignments(train) if phones is None else phones
+        on_test = read_alignments(test) if phones is None else phones
+        ids = {p: i for i, p in enumerate(phone_table(on_train.values()))}
+        ignore = ids[SILENCE] if skip_silence else None
         seen = set(read_table(train / "utt2spk").values())
-        self._train = self._load(train, phones, ignore, max_train_frames, set())
-        self._test = self._load(test, phones, ignore, max_test_frames, seen)
+        everyone = list(read_table(train / "utt2spk"))
+        labels = _Labels(ids, ignore)
+        self._train = self._load(train, everyone, on_train, labels, max_train_frames)
+        fresh = unseen_speakers(test, seen)
+        self._test = self._load(test, fresh, on_test, labels, max_test_frames)
         self._renumber()
 
     def run(self, encode: Encode) -> ProbeResult:
@@ -135,7 +163,7 @@ class FrameProbe:
         with torch.no_grad():
             x_train, y_train = self._collect(encode, self._train)
             x_test, y_test = self._collect(encode, self._test)
-        accuracy = []
+        accuracy, errors = [], []
         for layer, (fit_on, score_on) in enumerate(zip(x_train, x_test, strict=True)):
             if not bool(fit_on.isfinite().all() & score_on.isfinite().all()):
                 raise DataError(f"probe: layer {layer} has NaN or infinite features")
@@ -147,7 +175,9 @@ class FrameProbe:
                 seed=self.seed,
                 iterations=self.iterations,
             )
-            accuracy.append(probe_accuracy(weights, score_on, y_test.to(fit_on.device)))
+            hits = probe_hits(weights, score_on, y_test.to(fit_on.device))
+            accuracy.append(float(hits.double().mean()))
+            errors.append(standard_error(hits, self._test.owners()))
         best_layer = int(np.argmax(accuracy))
         top = int(torch.bincount(y_train).argmax())
         return ProbeResult(
@@ -159,37 +189,40 @@ class FrameProbe:
             train_frames=len(y_train),
             test_frames=len(y_test),
             seconds=time.perf_counter() - started,
+            layer_error=errors,
         )
 
     def _load(
         self,
         data_dir: Path,
-        phones: Mapping[str, int],
-        ignore: int | None,
+        utterances: Sequence[str],
+        alignments: Alignment,
+        labels: _Labels,
         max_frames: int,
-        seen_speakers: set[str],
     ) -> _Side:
         """Choose utterances in seeded order until ``max_frames`` are kept."""
-        alignments = read_alignments(data_dir)
         lengths = read_table(data_dir / "utt2num_samples")
         reader = AudioScpReader(data_dir / "wav.scp")
         chosen: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
         left = max_frames
-        for utt in _utterance_order(data_dir, alignments, seen_speakers, self.seed):
+        aligned = [utt for utt in utterances if utt in alignments]
+        for utt in spread_order(aligned, read_languages(data_dir), self.seed):
             if left <= 0:
                 break
             frames = int(self.grid.num_frames(int(lengths[utt])))
-            labels = label_frames(alignments[utt], frames, phones, grid=self.grid)
-            keep = np.full(frames, True) if ignore is None else labels != ignore
+            found = label_frames(alignments[utt], frames, labels.ids, grid=self.grid)
+            keep = np.full(frames, True)
+            if labels.ignore is not None:
+                keep = found != labels.ignore
             keep &= np.cumsum(keep) <= left
             if keep.any():
                 left -= int(keep.sum())
-                chosen.append((frames, reader[utt], labels, keep))
+                chosen.append((frames, reader[utt], found, keep))
         chosen.sort(key=lambda row: row[0])
         if not chosen:
             raise DataError(f"{data_dir}: no labelled frames for the probe")
-        _, speech, labels_, keeps = zip(*chosen, strict=True)
-        return _Side(list(speech), list(labels_), list(keeps))
+        _, speech, rows, keeps = zip(*chosen, strict=True)
+        return _Side(list(speech), list(rows), list(keeps))
 
     def _renumber(self) -> None:
         """Number the labels met in training 0..C-1; others become -1 (never right)."""
@@ -212,7 +245,8 @@ class FrameProbe:
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Kept frames of all layers: list of ``(N, D)``, and labels ``(N,)``."""
         layers: list[list[torch.Tensor]] = []
-        for batch in _batches([len(s) for s in side.speech], self.batch_samples):
+        sizes = {i: len(sound) for i, sound in enumerate(side.speech)}
+        for batch in length_batches(sizes, self.batch_samples):
             speech = [torch.from_numpy(side.speech[i]) for i in batch]
             outputs = encode(
                 torch.nn.utils.rnn.pad_sequence(speech, batch_first=True),
@@ -235,53 +269,3 @@ def _take(features: torch.Tensor, keep: np.ndarray) -> torch.Tensor:
         )
     chosen = torch.from_numpy(np.flatnonzero(keep)).to(features.device)
     return features[chosen].detach().float()
-
-
-def _batches(lengths: Sequence[int], max_samples: int) -> list[list[int]]:
-    """Group utterances in order; no batch holds more than ``max_samples`` padded."""
-    batches: list[list[int]] = []
-    longest = 0
-    for i, length in enumerate(lengths):
-        longest = max(longest, length)
-        if not batches or longest * (len(batches[-1]) + 1) > max_samples:
-            batches.append([])
-            longest = length
-        batches[-1].append(i)
-    return batches
-
-
-def _utterance_order(
-    data_dir: Path,
-    alignments: Mapping[str, Any],
-    seen_speakers: set[str],
-    seed: int,
-) -> list[str]:
-    """Aligned utterances of unseen speakers, shuffled, one language after another."""
-    speakers = read_table(data_dir / "utt2spk")
-    lang_file = data_dir / "utt2lang"
-    langs = read_table(lang_file) if lang_file.exists() else {}
-    fresh = [u for u in speakers if speakers[u] not in seen_speakers]
-    if not fresh:
-        raise DataError(
-            f"{data_dir}/utt2spk: all {len(seen_speakers)} speakers are also in the"
-            " probe's training directory; the probe needs unseen speakers"
-        )
-    if len(fresh) < len(speakers):
-        logging.info(
-            f"probe: {len(speakers) - len(fresh)} utterances of {data_dir} left out,"
-            " their speakers are in the training directory"
-        )
-    per_language: dict[str, list[str]] = {}
-    for utt in sorted(fresh):
-        if utt in alignments:
-            per_language.setdefault(langs.get(utt, ""), []).append(utt)
-    rng = np.random.default_rng(seed)
-    for utts in per_language.values():
-        rng.shuffle(utts)
-    longest = max((len(utts) for utts in per_language.values()), default=0)
-    return [
-        utts[i]
-        for i in range(longest)
-        for _, utts in sorted(per_language.items())
-        if i < len(utts)
-    ]

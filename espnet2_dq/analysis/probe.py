@@ -77,12 +77,36 @@ def fit_probe(
         return ProbeWeights(mean, scale, basis @ weight, bias)
 
 
+def probe_hits(
+    probe: ProbeWeights, features: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Which of ``(N, D)`` have the winning label ``(N,)``; -1 never wins: ``(N,)``."""
+    return probe.logits(features).argmax(-1) == labels
+
+
 def probe_accuracy(
     probe: ProbeWeights, features: torch.Tensor, labels: torch.Tensor
 ) -> float:
     """Share of frames ``(N, D)`` whose label ``(N,)`` wins; label -1 never does."""
-    hits = probe.logits(features).argmax(-1) == labels
-    return float(hits.double().mean())
+    return float(probe_hits(probe, features, labels).double().mean())
+
+
+def standard_error(hits: torch.Tensor, groups: torch.Tensor | None = None) -> float:
+    """Standard error of the share of hits.
+
+    Args:
+        hits: ``(N,)`` bool.
+        groups: ``(N,)`` int64 utterance of each item: frames of an utterance are not
+            independent, their deviations are summed before squaring (the ratio
+            estimator of cluster sampling). ``None``: every item is its own.
+    """
+    deviation = hits.double() - hits.double().mean()
+    if groups is not None:
+        size = int(groups.max()) + 1
+        deviation = torch.zeros(size, dtype=torch.double).index_add_(
+            0, groups.cpu(), deviation.cpu()
+        )
+    return float(deviation.square().sum().sqrt() / len(hits))
 
 
 def _class_sums(x: torch.Tensor, labels: torch.Tensor, c: int) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from espnet2_dq.analysis.alignments import Alignments
 from espnet2_dq.analysis.codes import CodeTable
 from espnet2_dq.analysis.figures import (
     code_title,
@@ -10,31 +11,41 @@ from espnet2_dq.analysis.figures import (
     plot_probe,
     plot_training,
     save_figure,
+    target_title,
 )
 from espnet2_dq.analysis.jsonl import read_jsonl
-from espnet2_dq.analysis.metrics import language_labels, phone_labels
+from espnet2_dq.analysis.labels import LANGUAGES, phone_labels, utterance_labels
 from espnet2_dq.analysis.purity import conditional_map, joint_code
 from espnet2_dq.encoder.frame_grid import FrameGrid
 
 
 def code_figures(
     table: CodeTable,
-    data_dir: Path,
+    aligned: Alignments,
     out_dir: Path,
     metrics: dict[str, Any],
     grid: FrameGrid,
 ) -> list[str]:
-    """Figs. 2 and 3 of the paper, as far as there are codes and labels."""
+    """Figs. 2 and 3 of the paper, as far as there are codes and labels.
+
+    A quantizer with a target of its own (``utt2spk``) gets ``<target>_codes.png``, too.
+    """
     made = []
     if table.language is not None:
-        found = conditional_map(
-            language_labels(table, data_dir), joint_code(table.language)
-        )
-        figure = plot_code_map(found, code_title(metrics, "language"), "language")
-        save_figure(figure, out_dir / "language_codes.png")
-        made.append("language_codes.png")
+        target = metrics["target"]["table"]
+        for name in dict.fromkeys((LANGUAGES, target)):
+            labels = utterance_labels(table.utterances, metrics["data_dir"], name)
+            found = conditional_map(labels, joint_code(table.language))
+            what = "language" if name == LANGUAGES else name.removeprefix("utt2")
+            title = code_title(metrics, "language")
+            if name != LANGUAGES:
+                title = target_title(metrics)
+            save_figure(
+                plot_code_map(found, title, what), out_dir / f"{what}_codes.png"
+            )
+            made.append(f"{what}_codes.png")
     if table.phoneme is not None and metrics["pnmi"] is not None:
-        phones, known = phone_labels(table, data_dir, grid)
+        phones, known = phone_labels(table, aligned.phones, grid)
         found = conditional_map(phones[known], joint_code(table.phoneme[known]))
         figure = plot_code_map(found, code_title(metrics, "phoneme"), "phone")
         save_figure(figure, out_dir / "phone_codes.png")

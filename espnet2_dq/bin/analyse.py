@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from espnet2_dq.bin.alignment_options import add_alignment_options, alignment_source
 from espnet2_dq.bin.options import make_parser, run_command
 
 
@@ -17,6 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--checkpoint", default="latest.pth", help="weights in EXP")
     add("--device", default="cpu", help="torch device")
     add("--batch_s", type=float, default=60.0, help="padded seconds in a batch")
+    add_alignment_options(parser)
     return parser
 
 
@@ -36,6 +38,7 @@ def _run(args: argparse.Namespace) -> None:
         checkpoint=args.checkpoint,
         device=args.device,
         batch_s=args.batch_s,
+        alignments=alignment_source(args),
     )
 
 
