@@ -67,6 +67,7 @@ def _merge_heads(
     other = theirs.get("quantizer") or {}
     pairs = [(mine, other, key, f"quantizer.{key}") for key in QUANTIZER_KEYS]
     pairs.append((model_conf, theirs, "final_dim", "final_dim"))
+    pairs.append((model_conf, theirs, "transpose", "transpose"))
     for ours, source, key, label in pairs:
         if key in source and ours.setdefault(key, source[key]) != source[key]:
             where = f"model_conf.{label}"

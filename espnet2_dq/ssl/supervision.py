@@ -156,10 +156,13 @@ class HeadLoss:
     references: torch.Tensor
 
     def stats(self, loss: str, rate: str) -> dict[str, torch.Tensor]:
-        """Loss per labelled utterance and error rate, under these names."""
+        """Loss per labelled utterance and error rate, under these names.
+
+        NaN without any: the log averages over the batches that have some.
+        """
         return {
-            loss: self.loss.detach() / self.items.clamp_min(1.0),
-            rate: self.wrong / self.references.clamp_min(1.0),
+            loss: self.loss.detach() / self.items,
+            rate: self.wrong / self.references,
         }
 
 

@@ -72,7 +72,7 @@ def test_a_batch_without_labels_has_a_connected_zero():
     assert term.loss == 0
     assert all(p.grad is not None and not p.grad.any() for p in head.parameters())
     assert not frames.grad.any()
-    assert term.stats("loss", "ter") == {"loss": 0.0, "ter": 0.0}
+    assert all(value.isnan() for value in term.stats("loss", "ter").values())
 
 
 def test_targets_longer_than_their_frames_cost_nothing():

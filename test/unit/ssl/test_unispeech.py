@@ -10,9 +10,11 @@ from wav2vec2_factories import (
     labelled,
     make_unispeech,
     make_wav2vec2,
+    wav2vec2_config,
 )
 
 from espnet2_dq.errors import ConfigError, DataError
+from espnet2_dq.interop.hf_config import hf_config
 
 LENGTHS = (16000, 24000, 20000, 30000)
 PHONEMES = ([1, 2, 3], [], [4, 4, 5, 1], [])
@@ -298,3 +300,12 @@ def test_a_batch_stream_without_labels_is_named():
 def test_mistakes_are_named(changes, message):
     with pytest.raises(ConfigError, match=message):
         make_wav2vec2(**{"transpose": True, "supervision": UNISPEECH, **changes})
+
+
+def test_it_is_not_written_for_hugging_face():
+    """A matrix of another shape would stand where theirs is expected."""
+    config = wav2vec2_config(large=True, transpose=True)
+    with pytest.raises(ConfigError, match=r"model_conf\.transpose: true"):
+        hf_config(config)
+    config["model_conf"]["transpose"] = False
+    assert hf_config(config)["proj_codevector_dim"] == 8
