@@ -276,7 +276,6 @@ class DQSSLModel(PretrainingModel[Passes]):
     def lr_scales(self) -> dict[str, float]:
         """Factors on the learning rate by prefix of the parameters' names."""
         scales = super().lr_scales()
-        scales["supervised."] = self.conf.supervision.head_lr_scale
         for name, branch in self._branches().items():
             revival = branch.conf.revival
             for part in ("projection", "norm_"):

@@ -146,7 +146,8 @@ class PretrainingModel(AbsESPnetModel, Generic[PassesT]):
     def lr_scales(self) -> dict[str, float]:
         """Factors on the learning rate by prefix of the parameters' names."""
         scale = self.conf.frontend_lr_scale
-        return {"frontend.": scale, "preencoder.": scale}
+        head = self.conf.supervision.head_lr_scale
+        return {"frontend.": scale, "preencoder.": scale, "supervised.": head}
 
     def collect_feats(self, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
         """Not needed: lengths come from ``utt2num_samples``; ESPnet asks for it."""

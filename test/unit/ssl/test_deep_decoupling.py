@@ -226,3 +226,9 @@ def test_a_supervised_model_refuses_a_batch_without_labels():
 def test_contradictions_are_refused(off, supervision, message):
     with pytest.raises(ConfigError, match=message):
         make_model(off=off, **supervision)
+
+
+def test_heads_may_learn_faster():
+    scales = make_model(head_lr_scale=10.0, **DEEP).lr_scales()
+    assert scales["supervised."] == 10.0
+    assert make_model(**DEEP).lr_scales()["supervised."] == 1.0
