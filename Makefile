@@ -10,7 +10,12 @@ KOREAN := egs2/ksponspeech_kwav2vec/asr1
 SHELL_FILES := $(shell git ls-files '*.sh' '*.pl' .ci/run 2>/dev/null)
 TEST_OPTIONS := -m 'not gpu and not network' --dist loadgroup -n $(JOBS)
 
-.PHONY: help env demo demo-korean test lint types unit smoke bench format constraints clean
+# Which rows of the paper's tables, how large and with which seeds (docs/tables.md).
+SCALE ?= smoke
+ROWS ?=
+SEEDS ?= 0
+
+.PHONY: help env demo demo-korean tables test lint types unit smoke bench format constraints clean
 
 # Several test processes share the cores: one thread each.
 test unit smoke bench: export OMP_NUM_THREADS ?= 1
@@ -18,6 +23,7 @@ test unit smoke bench: export OMP_NUM_THREADS ?= 1
 help:
 	@echo "make demo    set up, then the whole recipe on the mini corpus"
 	@echo "make demo-korean    the same for the Korean recipe"
+	@echo "make tables SCALE=smoke|mini|base ROWS=\"data2vec dq_sd\" SEEDS=\"0 1\"    rows of the paper's tables"
 	@echo "make test    set up, then lint, types and all tests"
 	@echo "make lint | types | unit | smoke | bench | format | env | clean"
 
@@ -29,6 +35,9 @@ demo:
 
 demo-korean:
 	$(IN_ENV) $(KOREAN)/run.sh --corpus mini --stage 1 --stop_stage 13 $(DEMO_OPTIONS)
+
+tables:
+	$(IN_ENV) $(RECIPE)/tables.sh --scale $(SCALE) --rows "$(ROWS)" --seeds "$(SEEDS)" $(TABLES_OPTIONS)
 
 test: lint types
 	$(IN_ENV) python -m pytest $(TEST_OPTIONS)

@@ -5,12 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-import yaml
-
 from espnet2_dq.bin.options import make_parser, run_command, split_words
+from espnet2_dq.bin.training import add_overlay_options
 from espnet2_dq.data.kaldi_dir import KaldiDir
 from espnet2_dq.data.stats import format_summary, summary
 from espnet2_dq.data.tables import write_lines
+from espnet2_dq.recipe.overlay import merged_config, read_yaml
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -20,6 +20,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--dump", type=Path, required=True, help="folder of the sets")
     add("--sets", nargs="+", default=["train", "dev", "test"], help="train set first")
     add("--config", type=Path, required=True, help="training configuration")
+    add_overlay_options(parser)
     add("--out", type=Path, help="JSON file to write")
     return parser
 
@@ -29,7 +30,9 @@ def main(argv: list[str] | None = None) -> int:
     args = get_parser().parse_args(argv)
 
     def work() -> None:
-        config = yaml.safe_load(args.config.read_text(encoding="utf-8"))
+        config = read_yaml(args.config)
+        if args.overlay is not None:
+            config = merged_config(args.config, args.overlay, args.overlay_size).values
         sets = {n: KaldiDir.read(args.dump / n) for n in split_words(args.sets)}
         power = float(config.get("language_power", 0.5))
         content = summary(sets, config, power)

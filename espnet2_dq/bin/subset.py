@@ -1,4 +1,4 @@
-"""Choose the labelled utterances for fine-tuning (stage 8)."""
+"""Choose utterances: labelled ones for fine-tuning (stage 8), languages (stage 6)."""
 
 import argparse
 import logging
@@ -28,6 +28,13 @@ def get_parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=0, help="minutes per language; 0 takes all")
     add("--hours", type=float, default=0, help="the same in hours")
     add("--langs", nargs="+", default=[], help="languages; default: all in --data")
+    add("--not_langs", nargs="+", default=[], help="all languages but these")
+    add(
+        "--unlabelled",
+        type=str_to_bool,
+        default=False,
+        help="utterances without a transcript count, too (to pretrain on)",
+    )
     add("--match", default="", help="shell pattern on utterance ids, as 'es-*'")
     add(
         "--list",
@@ -57,9 +64,33 @@ def check_options(args: argparse.Namespace) -> float:
     minutes = float(args.minutes or args.hours * 60)
     if minutes < 0:
         raise DataError(f"--minutes {minutes}: must not be negative")
-    if not (minutes or args.match or args.list or args.langs):
-        raise DataError("give --minutes, --hours, --match, --list or --langs")
+    if args.langs and args.not_langs:
+        raise DataError("--langs and --not_langs: give one of the two")
+    langs = args.langs or args.not_langs
+    if not (minutes or args.match or args.list or langs):
+        raise DataError(
+            "give --minutes, --hours, --match, --list or --langs (or --not_langs)"
+        )
     return minutes
+
+
+def choose_languages(directory: KaldiDir, args: argparse.Namespace) -> list[str]:
+    """Languages to keep.
+
+    Raises:
+        DataError: One that is not there.
+    """
+    named = split_words(args.langs) or split_words(args.not_langs)
+    unknown = sorted(set(named) - set(directory.languages))
+    if unknown:
+        option = "--langs" if args.langs else "--not_langs"
+        raise DataError(
+            f"{option}: {' '.join(unknown)} not in {args.data}, which has "
+            f"{' '.join(directory.languages)}"
+        )
+    if args.not_langs:
+        return [lang for lang in directory.languages if lang not in named]
+    return named or directory.languages
 
 
 def choose_listed(
@@ -96,16 +127,11 @@ def choose(directory: KaldiDir, args: argparse.Namespace) -> list[Utterance]:
         DataError: A language that is not there, or nothing chosen.
     """
     minutes = check_options(args)
-    rows = labelled(directory, str(args.data))
-    langs = split_words(args.langs)
-    unknown = sorted(set(langs) - set(directory.languages))
-    if unknown:
-        raise DataError(
-            f"--langs: {' '.join(unknown)} not in {args.data}, which has "
-            f"{' '.join(directory.languages)}"
-        )
-    if langs:
-        rows = [u for u in rows if u.lang in langs]
+    rows = list(directory)
+    if not args.unlabelled:
+        rows = labelled(directory, str(args.data))
+    langs = choose_languages(directory, args)
+    rows = [u for u in rows if u.lang in langs]
     if args.list:
         rows = choose_listed(rows, args)
     if args.match:

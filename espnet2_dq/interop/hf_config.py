@@ -201,8 +201,8 @@ def hf_config(config: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("encoder_conf.layer_norm_eps: only 1e-5 can be written")
     if (config.get("model_conf") or {}).get("transpose"):
         raise ConfigError(
-            "model_conf.transpose: true (UniSpeech); Hugging Face's wav2vec 2.0 compares"
-            " in the space of its codewords and cannot hold the other matrix"
+            "model_conf.transpose: true (UniSpeech); Hugging Face's wav2vec 2.0 cannot"
+            " hold it, since it compares in the space of its codewords"
         )
     modes = {ours: theirs for theirs, ours in NORM_MODES.items()}
     dims, kernels, strides = zip(*conv_shapes(parts["frontend_conf"]), strict=True)

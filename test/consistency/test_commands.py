@@ -65,7 +65,9 @@ def test_help_of_training_works_without_the_slow_tasks():
     assert help_of(TRAINING, SLOW_TASKS) == {name: [True, []] for name in TRAINING}
 
 
-CONFIGS = sorted((ROOT / "egs2").glob("*/*/conf/**/*.y*ml"))
+# Rows and tables.yaml are no configurations of their own: test/unit/recipe has theirs.
+CONFIGS = sorted((ROOT / "egs2").glob("*/*/conf/**/train_*.y*ml"))
+OVERLAYS = sorted((ROOT / "egs2").glob("*/*/conf/rows/*.yaml"))
 
 
 def test_configurations_are_found():
@@ -73,7 +75,7 @@ def test_configurations_are_found():
     assert {f"train_{kind}_mini.yaml" for kind in KINDS} <= names
 
 
-KINDS = ("ssl", "ctc", "hier")
+KINDS = ("ssl", "ctc", "hier", "transcoder")
 
 
 def kind_of(path):
@@ -94,8 +96,14 @@ def tasks():
     from espnet2_dq.tasks.ctc import CTCTask
     from espnet2_dq.tasks.hierarchical import HierarchicalTask
     from espnet2_dq.tasks.ssl import DQSSLTask
+    from espnet2_dq.tasks.transcoder import TranscoderTask
 
-    return {"ssl": DQSSLTask, "ctc": CTCTask, "hier": HierarchicalTask}
+    return {
+        "ssl": DQSSLTask,
+        "ctc": CTCTask,
+        "hier": HierarchicalTask,
+        "transcoder": TranscoderTask,
+    }
 
 
 @pytest.mark.slow
@@ -109,3 +117,15 @@ def test_every_key_of_a_configuration_is_known(path, tasks):
     args = parser.parse_args(["--config", str(path), "--output_dir", "x"])
     assert args.max_epoch
     assert task.updates_total(args) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda p: p.name)
+def test_every_key_of_a_row_is_known(path, tasks):
+    from espnet2_dq.recipe.overlay import EXTENDS, read_sections
+    from espnet2_dq.tasks.base import check_config_keys
+
+    parser = tasks["ssl"].get_parser()
+    for section, values in read_sections(path).items():
+        if section != EXTENDS:
+            check_config_keys(parser, values or {}, f"{path} ({section})")

@@ -8,6 +8,8 @@ template=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "${template}/options.sh"
 # shellcheck source=stages.sh
 . "${template}/stages.sh"
+# shellcheck source=pretraining.sh
+. "${template}/pretraining.sh"
 # shellcheck source=recipe.sh
 . "${template}/recipe.sh"
 
@@ -31,6 +33,12 @@ recipe_options() {
     heading "Pretraining (stages 6-7)"
     option size "" "mini, mini_conv, base_1gpu, base (default: mini; commonvoice: base_1gpu)"
     option train_config "" "default: conf/train_ssl_<size>.yaml"
+    option row "" "row of the paper's tables, laid over train_config (bin.rows lists them)"
+    option supervised_langs "" "languages whose phonemes pretraining may use (with first_stage: in that)"
+    option pretrain_langs "" "pretrain on these languages only: \"en fr\", or \"not en\""
+    option init_from "" "pretrain this model further: exp/<tag>/pretrain, Hugging Face directory, checkpoint"
+    option first_stage "" "conf/rows/<it>.yaml: a pretraining that the row's starts from"
+    option first_langs "" "languages of the first stage"
     option pretrain_args "" "further options of espnet2_dq.bin.ssl_train"
     option probe true "frame-phone probe during pretraining, where the corpus has alignments"
 
@@ -51,6 +59,7 @@ recipe_options() {
 }
 
 check_recipe_options() {
+    read_row
     require_one_of units phn char
     require_one_of probe true false
     require_one_of allow_overlap true false

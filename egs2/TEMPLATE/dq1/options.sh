@@ -2,6 +2,7 @@
 # Options of a recipe: declared once, shown by --help, read by name from ${opt[...]}.
 
 declare -A opt=() opt_help=()
+declare -A given=() # options on the command line; rows leave these alone
 opt_lines=() # in the order of declaration; a line that is no option is a heading
 
 # heading TEXT: starts a group in --help
@@ -61,6 +62,8 @@ parse_options() {
         name=${name#--} name=${name//-/_}
         [ -n "${opt[${name}]+known}" ] || unknown_option "${name}"
         opt[${name}]=${value}
+        # shellcheck disable=SC2034
+        given[${name}]=true
     done
 }
 

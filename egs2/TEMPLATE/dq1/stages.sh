@@ -46,11 +46,22 @@ run_stage() {
     io=()
 }
 
+# Set by --row (pretraining.sh): what is laid over train_config, and what runs.
+overlay=() overlay_files=() flow=pretrain
+
+# pretrains STAGE: say so and fail if the row has no pretraining
+pretrains() {
+    if [ "${flow}" = pretrain ]; then return 0; fi
+    echo "stage $1: skip (row ${opt[row]} has no pretraining)"
+    return 1
+}
+
 set_paths() {
     local prefix=${opt[work_dir]%/}/
     prefix=${prefix#./}
     data=${prefix}data dump=${prefix}dump
     units=${prefix}units/${opt[units]} exp=${prefix}exp/${opt[tag]}
+    phonemes=${prefix}units/phn
     labelled=finetune_$(labelled_amount)
     labelled=${labelled/finetune_finetune_/finetune_}
     if [ -n "${opt[finetune_langs]}" ]; then
@@ -216,24 +227,32 @@ stage_filter() {
 }
 
 stage_units() {
-    local set
     needs_text 04_units || return 0
+    make_units "${opt[units]}" "${units}"
+    if [ -n "${opt[supervised_langs]}" ] && [ "${opt[units]}" != phn ]; then
+        make_units phn "${phonemes}"
+    fi
+}
+
+make_units() {
+    local kind=$1 out=$2 set
     for set in "${sets[@]}"; do
         input "${dump}/${set}"/{text,utt2lang}
-        output "${dump}/${set}/${opt[units]}" "${dump}/${set}/${opt[units]}.int"
+        output "${dump}/${set}/${kind}" "${dump}/${set}/${kind}.int"
     done
-    output "${units}/tokens.txt"
-    run_stage "04_units_${opt[units]}" "${dump}" python -m espnet2_dq.bin.units \
+    output "${out}/tokens.txt"
+    run_stage "04_units_${kind}" "${dump}" python -m espnet2_dq.bin.units \
         --dump "${dump}" --sets "${sets[@]}" --train_sets train \
-        --kind "${opt[units]}" --out "${units}"
+        --kind "${kind}" --out "${out}"
 }
 
 stage_stats() {
     local set command=(python -m espnet2_dq.bin.stats --dump "${dump}")
+    pretrains 05_stats || return 0
     find_sets
-    command+=(--sets "${sets[@]}" --config "${opt[train_config]}")
+    command+=(--sets "${sets[@]}" --config "${opt[train_config]}" "${overlay[@]}")
     for set in "${sets[@]}"; do input_data "${dump}/${set}"; done
-    input "${opt[train_config]}"
+    input "${opt[train_config]}" "${overlay_files[@]}"
     output "${exp}/stats.json"
     run_stage 05_stats "${exp}" "${command[@]}" --out "${exp}/stats.json"
     if [ "${opt[dry_run]}" = true ] && [ -e "${dump}/train/wav.scp" ]; then
@@ -243,27 +262,8 @@ stage_stats() {
 
 # -------------------------------------------------------------- pretraining (6-7)
 
-stage_pretrain() {
-    local training probe=()
-    training_options
-    input_audio "${dump}/train"
-    input_audio "${dump}/dev"
-    input "${opt[train_config]}"
-    output "${exp}/pretrain"/{latest.pth,config.yaml,log.jsonl}
-    output_if "${exp}/pretrain/probe.jsonl"
-    if [ "${opt[probe]}" = true ] && [ -e "${dump}/dev/phn.ctm" ]; then
-        input "${dump}"/{train,dev}/phn.ctm
-        probe=(--probe_train "${dump}/train" --probe_test "${dump}/dev")
-    fi
-    fresh "${exp}/pretrain"
-    on_cluster "${cuda_cmd}" "${opt[ngpu]}" "${exp}/pretrain/train.log"
-    run_stage 06_pretrain "${exp}" python -m espnet2_dq.bin.ssl_train \
-        --config "${opt[train_config]}" --output_dir "${exp}/pretrain" \
-        --train_data "${dump}/train" --valid_data "${dump}/dev" \
-        "${probe[@]}" "${training[@]}" "${pretrain_args[@]}"
-}
-
 stage_analyse() {
+    pretrains 07_analyse || return 0
     find_sets
     input_data "${dump}/${tests[0]}"
     input "${exp}/pretrain"/{latest.pth,config.yaml}
