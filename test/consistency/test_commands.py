@@ -14,7 +14,7 @@ BINS = sorted(
     for path in (ROOT / "espnet2_dq" / "bin").glob("*.py")
     if "__main__" in path.read_text(encoding="utf-8")
 )
-TRAINING = {"ssl_train", "ctc_train", "hier_train"}
+TRAINING = {"ssl_train", "ctc_train", "hier_train", "transcoder_train"}
 HEAVY = ("torch", "espnet2.", "transformers", "nltk", "g2p_en", "librosa", "numba")
 SLOW_TASKS = ("espnet2.tasks.asr", "espnet2.tasks.ssl", "espnet2.train.preprocessor")
 
