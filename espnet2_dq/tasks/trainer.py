@@ -130,7 +130,7 @@ class DQTrainer(Trainer):
         distributed_option: Any,
     ) -> bool:
         """One epoch over an :class:`UpdateStream`, with progress after each update."""
-        inner = model.module if hasattr(model, "module") else model
+        inner: Any = model.module if hasattr(model, "module") else model
         progress = ProgressLog(
             inner, reporter, summary_writer, options, rank=distributed_option.dist_rank
         )
