@@ -57,6 +57,7 @@ def read_labels(
     max_samples: int,
     replace_prob: float = 0.5,
     exact_half: bool = False,
+    strict: bool = True,
 ) -> LabelSet:
     """Read the labels of a data directory.
 
@@ -68,6 +69,8 @@ def read_labels(
         max_samples: Longer utterances lose their phonemes, and are cropped like others.
         replace_prob: See :class:`LabelSet`.
         exact_half: See :class:`LabelSet`.
+        strict: Refuse a supervised language without labels; a validation set need not
+            have one.
 
     Raises:
         DataError: A language is unknown, or declared high-resource and without
@@ -84,7 +87,7 @@ def read_labels(
             )
     phn: dict[str, np.ndarray] = {}
     if supervised:
-        phn = _phonemes(folder, utt2lang, supervised, num_tokens)
+        phn = _phonemes(folder, utt2lang, supervised, num_tokens, strict)
         phn = _usable(folder, phn, max_samples)
     return LabelSet(
         {utt: ids[name] for utt, name in utt2lang.items()},
@@ -95,15 +98,28 @@ def read_labels(
 
 
 def _phonemes(
-    folder: Path, utt2lang: dict[str, str], supervised: Sequence[str], num_tokens: int
+    folder: Path,
+    utt2lang: dict[str, str],
+    supervised: Sequence[str],
+    num_tokens: int,
+    strict: bool,
 ) -> dict[str, np.ndarray]:
     """Non-empty targets of the supervised languages."""
+    if not strict and not (folder / "phn.int").exists():
+        logger.warning("%s: no phn.int, so no CTC loss in validation", folder)
+        return {}
     targets = read_targets(folder, "phn", num_tokens)
     found: dict[str, np.ndarray] = {}
     for lang in supervised:
         utterances = [utt for utt, name in utt2lang.items() if name == lang]
         labelled = [utt for utt in utterances if targets.get(utt)]
-        if not labelled:
+        if not labelled and not strict:
+            logger.warning(
+                "%s: no phoneme labels in '%s', so no CTC loss in validation",
+                folder,
+                lang,
+            )
+        elif not labelled:
             present = ", ".join(sorted(set(utt2lang.values())))
             why = (
                 f"none of its {len(utterances)} utterances has a transcript in phn.int;"
@@ -115,7 +131,7 @@ def _phonemes(
                 f"{folder}: '{lang}' is declared high-resource"
                 f" (--supervised_langs), but {why}"
             )
-        if len(labelled) < len(utterances):
+        elif len(labelled) < len(utterances):
             lost = next(utt for utt in utterances if not targets.get(utt))
             logger.warning(
                 "%s: %d of %d utterances in '%s' have no phoneme labels (first '%s');"

@@ -133,6 +133,7 @@ class DQSSLTask(DQTask):
             int(args.batch_seconds * SAMPLE_RATE_HZ) // world_size,
             conf.replace_prob,
             conf.exact_half,
+            strict=train,
         )
 
     @classmethod

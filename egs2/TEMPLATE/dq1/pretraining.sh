@@ -65,7 +65,8 @@ pretrain() {
         probe=(--probe_train "${dump}/train" --probe_test "${dump}/dev")
     fi
     if [ -n "${supervised}" ]; then
-        input "${from}"/{train,dev}/phn.int "${phonemes}/tokens.txt"
+        input "${from}/train/phn.int" "${phonemes}/tokens.txt"
+        input_if "${from}/dev/phn.int"
         read -ra supervised <<<"${supervised}"
         options+=(--supervised_langs "${supervised[@]}")
         options+=(--token_list "${phonemes}/tokens.txt")
@@ -102,8 +103,8 @@ choose_languages() {
         input_data "${dump}/${set}"
         output_data "${out}"
         if [ -n "$3" ]; then
-            input "${dump}/${set}/phn.int"
-            output "${out}/phn.int"
+            input_if "${dump}/${set}/phn.int"
+            output_if "${out}/phn.int"
         fi
         run_stage "06_languages_$1_${set}" "${exp}" python -m espnet2_dq.bin.subset \
             --data "${dump}/${set}" --out "${out}" --unlabelled true "${chosen[@]}"

@@ -62,6 +62,19 @@ def test_a_high_resource_language_without_labels_is_refused(folder):
         read(folder, ("en",))
 
 
+def test_a_validation_set_need_not_have_labels(folder, caplog):
+    write_targets(folder, es_spk0_000="", es_spk1_001="")
+    assert read(folder, ("es", "fr"), strict=False).phn.keys() == {
+        "fr-spk0-000",
+        "fr-spk1-001",
+    }
+    assert "no phoneme labels in 'es'" in caplog.text
+    assert read(folder, ("en",), strict=False).phn == {}
+    (folder / "phn.int").unlink()
+    read_labels.cache_clear()
+    assert read(folder, strict=False).phn == {}
+
+
 def test_single_missing_labels_are_counted(folder, caplog):
     write_targets(folder, es_spk1_001="")
     assert list(read(folder).phn) == ["es-spk0-000"]
