@@ -28,7 +28,12 @@ def get_parser() -> argparse.ArgumentParser:
     add("--data_dir", type=Path, required=True, help="set they belong to: dump/test")
     add("--out", type=Path, required=True, help="writes OUT/hyp, hyp.jsonl, rtf.json")
     add("--beam_size", type=int, default=5, help="hypotheses kept; 1: greedy")
-    add("--max_characters", type=float, default=4.0, help="per phoneme, plus ten")
+    add(
+        "--ctc_weight",
+        type=float,
+        default=0.5,
+        help="share of CTC in the score; 0: the decoder alone, 1: CTC alone",
+    )
     add("--ngpu", type=int, default=0, help="0: CPU, 1: GPU")
     add("--num_threads", type=int, default=0, help="CPU threads; 0 leaves torch's")
     return parser
@@ -60,7 +65,7 @@ def _decode(args: argparse.Namespace) -> None:
     search = TranscoderSearch(
         load_transcoder(args.model_dir, args.checkpoint, device),
         beam_size=args.beam_size,
-        max_characters=args.max_characters,
+        ctc_weight=args.ctc_weight,
         device=device,
     )
     started = time.perf_counter()

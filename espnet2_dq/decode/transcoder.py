@@ -1,7 +1,6 @@
 """Words for the phonemes of a recogniser: ESPnet's BeamSearch over the TransCoder."""
 
 import logging
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from espnet2_dq.asr.transcoder import Transcoder
 from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
 from espnet2_dq.decode.beam import BeamOptions, build_search
+from espnet2_dq.decode.prefix_scorer import PrunedCTCPrefixScorer
 from espnet2_dq.decode.records import Record
 from espnet2_dq.errors import ConfigError, DataError
 from espnet2_dq.text.transcoder_data import language_tag, tagged_languages
@@ -25,8 +25,8 @@ class Spelling:
 
     Attributes:
         characters: Tokens, ``<space>`` between words.
-        score: Log-probability of them and of the end.
-        cut: Whether they end at the length limit, not by themselves.
+        score: Weighted log-probability of them and of the end.
+        cut: Whether they fill all CTC frames: perhaps they should have gone on.
     """
 
     characters: list[str]
@@ -40,12 +40,11 @@ class TranscoderSearch:
     Args:
         model: In evaluation mode.
         beam_size: Hypotheses kept; 1 is greedy.
-        max_characters: Most characters for a phoneme, on average over a sentence; ten
-            more are always allowed.
+        ctc_weight: Share of CTC in the score: 0 the decoder alone, 1 CTC alone.
         device: Where the model computes.
 
     Raises:
-        ConfigError: A beam that does not fit the characters, or no characters allowed.
+        ConfigError: A beam that does not fit the characters, or a weight that is none.
     """
 
     def __init__(
@@ -53,21 +52,25 @@ class TranscoderSearch:
         model: Transcoder,
         *,
         beam_size: int = 5,
-        max_characters: float = 4.0,
+        ctc_weight: float = 0.5,
         device: str = "cpu",
     ) -> None:
-        if max_characters <= 0:
-            raise ConfigError(f"--max_characters {max_characters}: must be above 0")
+        if not 0.0 <= ctc_weight <= 1.0:
+            raise ConfigError(f"--ctc_weight {ctc_weight}: between 0 and 1")
         self.model = model.to(device).eval()
         self.device = device
-        self.max_characters = max_characters
         self.phones = Inventory(tuple(model.src_token_list))
         self.languages = tagged_languages(model.src_token_list)
-        # A decoder alone never rewards longer hypotheses, so the search may stop as
-        # soon as no running one can overtake.
+        scorers = {
+            "decoder": (model.decoder, 1.0 - ctc_weight),
+            "ctc": (PrunedCTCPrefixScorer(model.ctc, model.eos), ctc_weight),
+        }
+        used = {name: pair for name, pair in scorers.items() if pair[1] > 0}
+        # Neither rewards longer hypotheses, so the search may stop as soon as no
+        # running one can overtake.
         self.search = build_search(
-            {"decoder": model.decoder},
-            {"decoder": 1.0},
+            {name: scorer for name, (scorer, _) in used.items()},
+            {name: weight for name, (_, weight) in used.items()},
             options=BeamOptions(beam_size, nbest=1, top_k=None),
             vocab_size=model.vocab_size,
             eos=model.eos,
@@ -94,7 +97,7 @@ class TranscoderSearch:
         tagged = [language_tag(lang), *phones]
         ids = torch.tensor([self.phones.encode(tagged)], device=self.device)
         encoded, _ = self.model.encode(ids, torch.tensor([ids.size(1)]))
-        limit = math.ceil(self.max_characters * len(phones)) + 10
+        limit = ids.size(1) * self.model.conf.upsampling
         # A negative ratio is ESPnet's way to give the number itself.
         best = self.search(x=encoded[0], maxlenratio=-float(limit))[0]
         sequence = best.yseq.tolist()
@@ -145,7 +148,12 @@ def spell_set(
             total,
         )
     if cut:
-        logging.warning("%s: %d hypotheses end at the length limit", source, cut)
+        logging.warning(
+            "%s: %d hypotheses fill all frames; a model with a larger"
+            " model_conf.upsampling can write more characters for a phoneme",
+            source,
+            cut,
+        )
     return records
 
 

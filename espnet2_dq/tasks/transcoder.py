@@ -61,8 +61,7 @@ class TranscoderTask(AbsTask):
     """Train on pairs of phonemes (``src_text``) and characters (``text``).
 
     ESPnet's own MTTask takes 13 to 18 s to import, for text tokenizers that are not
-    needed: the pairs are ids already. Batches, shuffling, accumulation and the model
-    are ESPnet's.
+    needed: the pairs are ids already. Batches, shuffling and accumulation are ESPnet's.
     """
 
     num_optimizers = 1
@@ -71,18 +70,18 @@ class TranscoderTask(AbsTask):
 
     @classmethod
     def get_parser(cls) -> Any:
-        """ESPnet's parser; the best epoch is that of the most right characters."""
+        """ESPnet's parser; the best epoch is that of the fewest wrong characters."""
         parser = super().get_parser()
         parser.set_defaults(
             iterator_type="sequence",
-            batch_type="length",
+            batch_type="folded",
             num_att_plot=0,
             use_matplotlib=False,
             log_interval=100,
             num_workers=0,
             patience=None,
             resume=True,
-            best_model_criterion=[("valid", "acc", "max")],
+            best_model_criterion=[("valid", "ter", "min")],
             keep_nbest_models=[1],
         )
         return parser

@@ -16,7 +16,7 @@ from test.recipe.conftest import RECIPE, Recipe
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("transcoder_smoke")]
 
 SMOKE = (
-    *("--mini_sentences", "20", "--beam", "2", "--decode_args", "--max_characters 0.2"),
+    *("--mini_sentences", "20", "--beam", "2", "--decode_args", "--ctc_weight 0.3"),
     *("--transcoder_config", "conf/tuning/train_transcoder_smoke.yaml"),
     *("--ngpu", "0", "--python", sys.executable),
 )

@@ -8,6 +8,7 @@ import torch
 from factories import make_kaldi_dir
 from transcoder_factories import CHARACTERS, make_batch, tiny_model
 
+from espnet2_dq.decode.alignment import ctc_log_probs
 from espnet2_dq.decode.transcoder import TranscoderSearch, spell_set
 from espnet2_dq.errors import ConfigError, DataError
 
@@ -15,8 +16,8 @@ PHONES = ["a", "c"]
 
 
 @torch.no_grad()
-def log_probability(model, phones, characters, *, end=True):
-    """Score of a spelling by the decoder's full forward pass."""
+def log_probability(model, phones, characters, weight, *, end=True):
+    """Score of a spelling by the decoder's full forward pass and by ctc_loss."""
     batch = make_batch((f"<xx> {' '.join(phones)}", "A"))
     frames, lengths = model.encode(batch["src_text"], batch["src_text_lengths"])
     ids = [model.token_list.index(c) for c in characters]
@@ -24,7 +25,11 @@ def log_probability(model, phones, characters, *, end=True):
     logits, _ = model.decoder(frames, lengths, given, torch.tensor([given.size(1)]))
     wanted = [*ids, model.eos] if end else ids
     steps = logits[0].log_softmax(-1)
-    return float(sum(steps[i, token] for i, token in enumerate(wanted)))
+    decoder = float(sum(steps[i, token] for i, token in enumerate(wanted)))
+    if weight == 0:
+        return decoder
+    (ctc,) = ctc_log_probs(model.ctc.log_softmax(frames)[0], [tuple(ids)])
+    return (1 - weight) * decoder + weight * ctc
 
 
 def peaked(seed):
@@ -33,46 +38,50 @@ def peaked(seed):
     with torch.no_grad():
         model.decoder.output_layer.weight *= 4.0
         model.decoder.output_layer.bias[model.eos] += 2.0
+        model.ctc.weight *= 8.0
+        model.ctc.bias.view(-1, len(CHARACTERS))[:, 0] += 2.0  # the blank
     return model
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_wide_beam_finds_the_best_of_all_short_spellings(seed):
+@pytest.mark.parametrize("weight", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_wide_beam_finds_the_best_of_all_short_spellings(seed, weight):
     model = peaked(seed)
-    spoken = CHARACTERS[:-1]
+    spoken = CHARACTERS[1:-1]
     all_short = [c for n in range(4) for c in itertools.product(spoken, repeat=n)]
-    best = max(all_short, key=lambda c: log_probability(model, PHONES, c))
-    found = TranscoderSearch(model, beam_size=8).spell(PHONES, "xx")
+    scores = [log_probability(model, PHONES, c, weight) for c in all_short]
+    search = TranscoderSearch(model, beam_size=8, ctc_weight=weight)
+    found = search.spell(PHONES, "xx")
     assert not found.cut
-    score = log_probability(model, PHONES, found.characters)
+    score = log_probability(model, PHONES, found.characters, weight)
     assert found.score == pytest.approx(score, abs=1e-4)
-    assert score >= log_probability(model, PHONES, best) - 1e-4
+    assert score >= max(scores) - 1e-4
 
 
 def test_beam_of_one_is_greedy():
     model = peaked(1)
     characters = []
-    while len(characters) < 30:
+    while len(characters) < 9:
         options = {
-            c: log_probability(model, PHONES, [*characters, c], end=False)
+            c: log_probability(model, PHONES, [*characters, c], 0.0, end=False)
             for c in CHARACTERS[:-1]
         }
         best = max(options, key=options.__getitem__)
-        if log_probability(model, PHONES, characters) > options[best]:
+        if log_probability(model, PHONES, characters, 0.0) > options[best]:
             break
         characters.append(best)
-    found = TranscoderSearch(model, beam_size=1).spell(PHONES, "xx")
-    assert found.characters == characters[: len(found.characters)]
-    assert found.cut or found.characters == characters
+    search = TranscoderSearch(model, beam_size=1, ctc_weight=0.0)
+    assert search.spell(PHONES, "xx").characters == characters
 
 
-def test_spelling_that_never_ends_is_cut():
-    model = tiny_model()
+def test_spelling_that_never_ends_is_cut_at_the_frames():
+    model = tiny_model(upsampling=2)
     with torch.no_grad():
         model.decoder.output_layer.bias[model.eos] = -1e4
         model.decoder.output_layer.bias[3] = 1e4
-    found = TranscoderSearch(model, beam_size=2, max_characters=1.5).spell(PHONES, "xx")
-    assert found.characters == ["A"] * 13  # 1.5 a phoneme and ten
+    search = TranscoderSearch(model, beam_size=2, ctc_weight=0.0)
+    found = search.spell(PHONES, "xx")
+    assert found.characters == ["A"] * 6  # two for the tag and for each phoneme
     assert found.cut
 
 
@@ -98,7 +107,7 @@ def test_unknown_language_is_named():
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"beam_size": 9}, "1 to 8"), ({"max_characters": 0}, "max_characters 0")],
+    [({"beam_size": 9}, "1 to 8"), ({"ctc_weight": 1.5}, "ctc_weight 1.5: between")],
 )
 def test_options_that_cannot_be(options, message):
     with pytest.raises(ConfigError, match=message):

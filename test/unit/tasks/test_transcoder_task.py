@@ -19,8 +19,8 @@ from espnet2_dq.text.phonemes import phonemise
 
 CONFIG = {
     "model_conf": {**SMALL, "noise": OFF},
-    "batch_type": "length",
-    "batch_bins": 400,
+    "batch_size": 12,
+    "fold_length": [16, 20],
     "max_epoch": 2,
     "num_iters_per_epoch": 3,
     "optim": "adam",
@@ -62,7 +62,7 @@ def test_what_training_leaves_is_decoded_and_scored(corpus, tmp_path):
     assert config["model_conf"]["label_smoothing"] == 0.0
     assert config["scheduler_conf"]["max_steps"] == 6
     assert config["src_token_list"][:2] == ["<blank>", "<unk>"]
-    assert (tmp_path / "m" / "valid.acc.best.pth").exists()
+    assert (tmp_path / "m" / "valid.ter.best.pth").exists()
     model = load_transcoder(tmp_path / "m")
     assert model.conf.noise.off
     phones = {u.utt: phonemise([u.text], "en")[0] for u in corpus.data}
@@ -73,11 +73,12 @@ def test_what_training_leaves_is_decoded_and_scored(corpus, tmp_path):
     test_set = ["--data_dir", str(corpus.root / "test")]
     words = ["--model_dir", str(tmp_path / "m"), "--hyp", str(tmp_path / "phn")]
     out = tmp_path / "decode"
-    words += ["--max_characters", "0.2", "--out", str(out)]
+    words += ["--out", str(out)]
     assert transcoder_decode.main([*words, *test_set]) == 0
     assert read_table(out / "hyp", allow_empty=True).keys() == phones.keys()
     statistics = json.loads((out / "rtf.json").read_text())
     assert statistics["options"]["beam_size"] == 5
+    assert statistics["options"]["ctc_weight"] == 0.5
     assert statistics["audio_s"] == 8.0
     words = ["--hyp", str(out / "hyp"), *test_set, "--units", "char"]
     assert score.main([*words, "--out", str(tmp_path / "score")]) == 0
@@ -115,7 +116,7 @@ def test_noise_and_seed_change_the_run(corpus, tmp_path):
 def test_spelling_is_learnt(corpus, tmp_path):
     """Enough updates on eight sentences: they are spelt without an error."""
     conf = {**SMALL, "width": 32, "feed_forward": 64, "noise": OFF}
-    long = {"num_iters_per_epoch": 300, "optim_conf": {"lr": 1e-2}, "batch_bins": 2000}
+    long = {"num_iters_per_epoch": 300, "optim_conf": {"lr": 1e-2}}
     assert train(corpus, tmp_path / "m", max_epoch=1, model_conf=conf, **long) == 0
     from espnet2_dq.decode.transcoder import TranscoderSearch
 
