@@ -13,12 +13,14 @@ T = TypeVar("T")
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
-def unknown_key_message(key: str, allowed: Iterable[str], where: str) -> str:
+def unknown_key_message(
+    key: str, allowed: Iterable[str], where: str, what: str = "key"
+) -> str:
     """Say which key is unknown, the nearest known one, and all that are allowed."""
     names = sorted(allowed)
     near = difflib.get_close_matches(key, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return f"{where}: unknown key '{key}'.{hint} Known keys: {', '.join(names)}"
+    return f"{where}: unknown {what} '{key}'.{hint} Known {what}s: {', '.join(names)}"
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any] | None, where: str) -> T:
@@ -53,6 +55,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return from_mapping(hint, value, where)
         raise ConfigError(f"{where}: expected a mapping, got {value!r}")
     if origin is typing.Literal:
+        if value is False and "off" in args:  # what YAML 1.1 reads for a bare "off"
+            return "off"
         if value not in args:
             raise ConfigError(f"{where}: {value!r} is not one of {list(args)}")
         return value

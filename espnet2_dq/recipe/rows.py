@@ -103,7 +103,7 @@ class TableFile:
         """
         if name not in self.rows:
             raise ConfigError(
-                unknown_key_message(name, self.rows, "rows of the tables")
+                unknown_key_message(name, self.rows, "tables", "row")
             )
         return self.rows[name]
 
@@ -114,7 +114,7 @@ class TableFile:
             ConfigError: Unknown; the message lists all.
         """
         if name not in self.scales:
-            raise ConfigError(unknown_key_message(name, self.scales, "scales"))
+            raise ConfigError(unknown_key_message(name, self.scales, "tables", "scale"))
         return self.scales[name]
 
     def selected(self, names: list[str]) -> list[Row]:

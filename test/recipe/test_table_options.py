@@ -126,14 +126,14 @@ def tables_sh(*options):
 def test_an_unknown_row_lists_all_rows():
     code, output = tables_sh("--rows", "data2vec nobody")
     assert code == 1
-    assert "unknown key 'nobody'" in output
+    assert "unknown row 'nobody'" in output
     assert all(name in output for name in ROWS)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--scale", "huge"), "unknown key 'huge'"),
+        (("--scale", "huge"), "unknown scale 'huge'"),
         (("--seeds", "0 x"), "--seeds: 'x' is not a whole number"),
     ],
 )

@@ -72,7 +72,7 @@ def test_an_unknown_row_lists_all(tables):
         tables.selected(["dq_ddd"])
     assert "Did you mean 'dq_dd'?" in str(caught.value)
     assert all(name in str(caught.value) for name in tables.rows)
-    with pytest.raises(ConfigError, match="unknown key 'large'"):
+    with pytest.raises(ConfigError, match="unknown scale 'large'"):
         tables.scale("large")
 
 

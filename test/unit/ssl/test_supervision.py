@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
+from espnet2_dq.config import from_mapping
 from espnet2_dq.errors import ConfigError, DataError
 from espnet2_dq.ssl.supervision import (
     Labels,
@@ -136,3 +138,12 @@ def test_a_head_without_outputs_is_refused():
     with pytest.raises(ConfigError, match=r"supervision.languages: 1"):
         SupervisionConfig(language=True, languages=1).check_sizes()
     SupervisionConfig().check_sizes()
+
+
+def test_bare_off_of_yaml_is_the_word():
+    values = yaml.safe_load("{phoneme: off}")
+    assert values == {"phoneme": False}
+    conf = from_mapping(SupervisionConfig, values, "model_conf.supervision")
+    assert conf.phoneme == "off"
+    with pytest.raises(ConfigError, match="True is not one of"):
+        from_mapping(SupervisionConfig, {"phoneme": True}, "model_conf.supervision")
