@@ -7,7 +7,6 @@ two lists; here every hypothesis is scored by both heads from its first syllable
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,36 +20,15 @@ from espnet2_dq.decode.joint_lattice import (
     Prefixes,
 )
 from espnet2_dq.decode.joint_vocabulary import Candidates, JointVocabulary
-from espnet2_dq.decode.prefix_scorer import LOG_ZERO
+from espnet2_dq.decode.lattice_scorer import LOG_ZERO, LatticeScorer
 from espnet2_dq.decode.spelling import GRAPHEME, HEADS, SYLLABLE
 from espnet2_dq.errors import ConfigError, DataError
-from espnet2_dq.espnet_compat import BatchPartialScorerInterface
 
 #: ``(1, T, D)`` encoder output -> head -> ``(1, T, V)`` log-probabilities.
 Heads = Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """All extensions of the running hypotheses; ``ids`` maps indices to tokens."""
-
-    extensions: Extensions
-    ids: torch.Tensor | None
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """One hypothesis that the search keeps; its variables are computed when needed.
-
-    Not a tuple: ESPnet 202611 rebuilds the tuples it finds in states.
-    """
-
-    extensions: Extensions
-    row: int
-    candidate: int
-
-
-class JointPrefixScorer(BatchPartialScorerInterface):  # type: ignore[misc]
+class JointPrefixScorer(LatticeScorer[Extensions]):
     """Incremental scores of syllables under both heads, exact.
 
     The score of a syllable is score(prefix + syllable...) - score(prefix...), where
@@ -137,16 +115,6 @@ class JointPrefixScorer(BatchPartialScorerInterface):  # type: ignore[misc]
         self._ids = torch.from_numpy(candidates.ids)
         self._candidate_of = {int(t): i for i, t in enumerate(candidates.ids)}
 
-    def batch_init_state(self, x: torch.Tensor) -> None:
-        """Start an utterance: ``(T, D)``, or ``(1, T, D)`` in ESPnet 202611."""
-        if x.dim() == 3:
-            if x.size(0) != 1:
-                raise ValueError(
-                    f"{x.size(0)} utterances at once; search one utterance at a time"
-                )
-            x = x[0]
-        self.init_state(x)
-
     def candidates_of(self, ids: Sequence[int]) -> list[int] | None:
         """Candidates of a hypothesis, start and end left out; None: it is impossible.
 
@@ -156,67 +124,8 @@ class JointPrefixScorer(BatchPartialScorerInterface):  # type: ignore[misc]
         found = [self._candidate_of.get(i, -1) for i in ids if i != self.eos]
         return None if -1 in found else found
 
-    def score_partial(
-        self, y: torch.Tensor, next_tokens: torch.Tensor, state: Any, x: torch.Tensor
-    ) -> tuple[torch.Tensor, _Scored]:
-        """Score tokens after one prefix (BeamSearch).
-
-        Args:
-            y: Prefix; not used, the state knows it.
-            next_tokens: ``(K,)`` ids to score.
-            state: State of the prefix.
-            x: Gives dtype and device of the scores.
-
-        Returns:
-            Scores ``(K,)`` and a state that ``select_state`` takes apart.
-        """
-        scores, extensions = self._score([state])
-        ids = next_tokens.cpu()
-        return scores[0, ids].to(x), _Scored(extensions, ids)
-
-    def batch_score_partial(
-        self,
-        ys: torch.Tensor,
-        next_tokens: torch.Tensor | None,
-        states: Sequence[Any],
-        xs: torch.Tensor,
-    ) -> tuple[torch.Tensor, _Scored]:
-        """Score tokens after N prefixes (BatchBeamSearch).
-
-        Args:
-            ys: ``(N, L)`` prefixes; not used, the states know them.
-            next_tokens: ``(N, K)`` ids that a pre-beam left, or None for all.
-            states: One state per prefix.
-            xs: Gives dtype and device of the scores.
-
-        Returns:
-            Scores ``(N, size)``, LOG_ZERO for what is no candidate, and the state of
-            them all.
-        """
-        scores, extensions = self._score(states)
-        if next_tokens is not None:
-            wanted = torch.zeros_like(scores, dtype=torch.bool)
-            wanted.scatter_(1, next_tokens.cpu(), True)
-            wanted[:, self.eos] = True
-            scores = scores.masked_fill(~wanted, LOG_ZERO)
-        return scores.to(xs), _Scored(extensions, None)
-
-    def select_state(self, state: Any, i: Any, new_id: Any = None) -> Any:
-        """State of one hypothesis.
-
-        Args:
-            state: What scoring returned, or a list of hypotheses' states.
-            i: Which prefix (batch), which of the scored tokens (single), or which
-                hypothesis of the list.
-            new_id: The token that was appended (batch).
-        """
-        if not isinstance(state, _Scored):
-            return None if state is None else state[i]
-        if state.ids is None:
-            row, token = int(i), int(new_id)
-        else:
-            row, token = 0, int(state.ids[int(i)])
-        return _Chosen(state.extensions, row, self._candidate_of.get(token, -1))
+    def _column(self, token: int) -> int:
+        return self._candidate_of.get(token, -1)
 
     def _score(self, states: Sequence[Any]) -> tuple[torch.Tensor, Extensions]:
         """Incremental scores ``(N, size)`` float64 of all tokens."""
@@ -238,11 +147,5 @@ class JointPrefixScorer(BatchPartialScorerInterface):  # type: ignore[misc]
         """Forward variables of the running hypotheses, in one go per parent."""
         if states[0] is None:
             return self.lattice.start()
-        parent = states[0].extensions
-        if any(state.extensions is not parent for state in states):
-            raise ValueError("states of different steps cannot be scored together")
-        return self.lattice.extend(
-            parent,
-            np.array([state.row for state in states]),
-            np.array([state.candidate for state in states]),
-        )
+        parent, rows, candidates = self._parents(states)
+        return self.lattice.extend(parent, np.array(rows), np.array(candidates))

@@ -102,9 +102,7 @@ class TableFile:
             ConfigError: Unknown; the message lists all.
         """
         if name not in self.rows:
-            raise ConfigError(
-                unknown_key_message(name, self.rows, "tables", "row")
-            )
+            raise ConfigError(unknown_key_message(name, self.rows, "tables", "row"))
         return self.rows[name]
 
     def scale(self, name: str) -> Scale:

@@ -5,7 +5,8 @@ import torch
 from lattices import random_log_probs
 
 from espnet2_dq.decode.beam import Posteriors
-from espnet2_dq.decode.prefix_scorer import LOG_ZERO, PrunedCTCPrefixScorer
+from espnet2_dq.decode.lattice_scorer import LOG_ZERO
+from espnet2_dq.decode.prefix_scorer import PrunedCTCPrefixScorer
 from espnet2_dq.espnet_compat import BatchBeamSearch, BeamSearch, CTCPrefixScorer
 
 SEARCHES = pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from korean_posteriors import example, token_lists
 from espnet2_dq.decode.joint_scorer import JointPrefixScorer
 from espnet2_dq.decode.joint_search import JointOptions, JointSearch
 from espnet2_dq.decode.joint_vocabulary import CandidateOptions, JointVocabulary
-from espnet2_dq.decode.prefix_scorer import LOG_ZERO
+from espnet2_dq.decode.lattice_scorer import LOG_ZERO
 from espnet2_dq.errors import ConfigError
 from espnet2_dq.espnet_compat import (
     BatchBeamSearch,
