@@ -136,7 +136,7 @@ def test_increments_sum_to_the_score_of_the_finished_hypothesis(lists, case):
         y.append(token)
         state = scorer.select_state(few_scored, 1)
         same = scorer.select_state(batch_scored, 0, torch.tensor(token))
-        assert (state.row, state.candidate) == (same.row, same.candidate)
+        assert (state.row, state.column) == (same.row, same.column)
     end = scorer.score_partial(torch.tensor(y), everything, state, ENCODED)[0][
         scorer.eos
     ]
