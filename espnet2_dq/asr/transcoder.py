@@ -28,7 +28,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from espnet2_dq.asr.build import find_checkpoint, load_all, read_config
-from espnet2_dq.asr.ctc_head import Targets, references
+from espnet2_dq.asr.ctc_head import Targets, impossible_ratio, references
 from espnet2_dq.asr.phone_noise import PhoneNoise, add_phone_noise
 from espnet2_dq.config import from_mapping
 from espnet2_dq.encoder.transformer import DQTransformerEncoder
@@ -206,7 +206,8 @@ class Transcoder(AbsESPnetModel):
 
         Returns:
             Loss; statistics ``loss``, ``loss_ctc``, ``loss_att``, ``acc`` (share of
-            characters that the decoder finds after the reference's) and, in
+            characters that the decoder finds after the reference's), ``impossible``
+            (share of sentences with too few CTC frames; their CTC adds 0) and, in
             evaluation, ``ter`` (greedy error rate of CTC); and the weight, characters.
         """
         if self.training and not self.conf.noise.off:
@@ -237,6 +238,7 @@ class Transcoder(AbsESPnetModel):
             "loss_ctc": loss_ctc.detach(),
             "loss_att": loss_att.detach(),
             "acc": (logits.argmax(-1) == wanted).float().mean(),
+            "impossible": impossible_ratio(lengths, targets),
         }
         if not self.training:
             found = greedy_tokens(log_probs.argmax(-1), lengths)

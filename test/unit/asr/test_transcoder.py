@@ -201,3 +201,10 @@ def test_written_out_configuration_builds_the_same_model():
     assert full_model_conf(conf) == conf
     assert conf["kernel"] == 5
     assert conf["noise"] == OFF
+
+
+def test_sentences_with_too_few_frames_are_counted():
+    model = tiny_model(upsampling=1)
+    fits, does_not = ("<xx> a b", "A B"), ("<xx> a", "A B A B")
+    assert float(loss_of(model, fits)[1]["impossible"]) == 0.0
+    assert float(loss_of(model, fits, does_not)[1]["impossible"]) == 0.5
