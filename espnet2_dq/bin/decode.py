@@ -11,7 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from espnet2_dq.bin.options import make_parser, run_command, str_to_bool
+from espnet2_dq.bin.decoding import (
+    add_job_options,
+    add_model_options,
+    check_failed,
+    check_options,
+    device_of,
+    remove_results,
+)
+from espnet2_dq.bin.options import make_parser, run_command
 from espnet2_dq.data.kaldi_dir import KaldiDir, Utterance
 from espnet2_dq.decode.records import (
     Record,
@@ -20,18 +28,13 @@ from espnet2_dq.decode.records import (
     merge_jobs,
     write_records,
 )
-from espnet2_dq.errors import ConfigError, DataError
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Options of this command."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--model_dir", type=Path, help="folder with config.yaml and checkpoints")
-    add(
-        "--checkpoint",
-        help="file or name in MODEL_DIR (default: the best, else latest)",
-    )
+    add_model_options(parser)
     add("--token_list", type=Path, help="tokens.txt that the model must have")
     add("--data_dir", type=Path, required=True, help="set to decode: dump/test")
     add("--out", type=Path, required=True, help="writes OUT/hyp, hyp.jsonl, rtf.json")
@@ -40,22 +43,7 @@ def get_parser() -> argparse.ArgumentParser:
     add("--beam_size", type=int, default=10, help="beam: hypotheses kept")
     add("--nbest", type=int, default=1, help="beam: hypotheses written")
     add("--top_k", type=int, default=20, help="beam: tokens per frame; 0: all")
-    add("--batch_seconds", type=float, default=60.0, help="padded audio in a batch")
-    add("--ngpu", type=int, default=0, help="0: CPU, 1: GPU")
-    add("--job", type=int, default=1, help="this job, from 1")
-    add("--num_jobs", type=int, default=1, help="jobs that share the set")
-    add(
-        "--merge",
-        type=str_to_bool,
-        default=False,
-        help="put the jobs' results together",
-    )
-    add(
-        "--max_failed_ratio",
-        type=float,
-        default=0.01,
-        help="fail when more than this share of the utterances fails",
-    )
+    add_job_options(parser)
     return parser
 
 
@@ -73,15 +61,11 @@ def _merge(args: argparse.Namespace) -> None:
 def _decode(args: argparse.Namespace) -> None:
     from espnet2_dq.decode.corpus import decode_utterances, shard
 
-    if args.model_dir is None:
-        raise ConfigError("--model_dir: give the folder that fine-tuning wrote")
-    if args.batch_seconds <= 0:
-        raise ConfigError(f"--batch_seconds {args.batch_seconds}: must be above 0")
+    check_options(args)
     data = KaldiDir.read(args.data_dir)
     utterances: list[Utterance] = shard(list(data), args.job, args.num_jobs)
     out = job_dir(args.out, args.job, args.num_jobs)
-    for name in ("rtf.json", "hyp"):  # results of an earlier run must not survive
-        (out / name).unlink(missing_ok=True)
+    remove_results(out)
     recogniser = _recogniser(args)
     started = time.perf_counter()
     records = decode_utterances(
@@ -95,21 +79,15 @@ def _decode(args: argparse.Namespace) -> None:
 
 def _recogniser(args: argparse.Namespace) -> Any:
     """The model with its search; torch is imported here at last."""
-    import torch
-
     from espnet2_dq.asr.build import load_ctc_model
     from espnet2_dq.asr.tokens import check_same_tokens, read_tokens
     from espnet2_dq.decode.beam import BeamOptions
     from espnet2_dq.decode.recogniser import Recogniser
 
-    if args.ngpu not in (0, 1):
-        raise ConfigError(f"--ngpu {args.ngpu}: 0 or 1; share a set by --num_jobs")
-    if args.ngpu and not torch.cuda.is_available():
-        raise ConfigError("--ngpu 1: torch finds no GPU here; use --ngpu 0")
+    device = device_of(args.ngpu)
     beam = None
     if args.mode == "beam":
         beam = BeamOptions(args.beam_size, args.nbest, args.top_k or None)
-    device = "cuda" if args.ngpu else "cpu"
     model, _ = load_ctc_model(args.model_dir, args.checkpoint, device)
     if args.token_list is not None:
         tokens = read_tokens(args.token_list)
@@ -145,12 +123,7 @@ def _finish(args: argparse.Namespace, statistics: RunStatistics, out: Path) -> N
         statistics.audio_s / 60,
         statistics.rtf,
     )
-    if statistics.failed > args.max_failed_ratio * statistics.utterances:
-        raise DataError(
-            f"{statistics.failed} of {statistics.utterances} utterances failed, more "
-            f"than --max_failed_ratio {args.max_failed_ratio} allows; the reasons are "
-            f"in {out / 'failed.tsv'}"
-        )
+    check_failed(statistics, args.max_failed_ratio, out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from espnet2_dq.bin.options import make_parser, run_command, split_words, str_to_bool
+from espnet2_dq.bin.decoding import (
+    add_job_options,
+    add_model_options,
+    check_failed,
+    check_options,
+    device_of,
+    remove_results,
+)
+from espnet2_dq.bin.options import make_parser, run_command, split_words
 from espnet2_dq.data.kaldi_dir import KaldiDir
 from espnet2_dq.decode.records import (
     Record,
@@ -20,7 +28,7 @@ from espnet2_dq.decode.records import (
     merge_jobs,
     write_records,
 )
-from espnet2_dq.errors import ConfigError, DataError
+from espnet2_dq.errors import ConfigError
 
 # Options of every search; a file of --tuned may give other values for a mode.
 _SEARCH = ("beam_size", "nbest", "weight", "variant", "combination", "unk_penalty")
@@ -30,11 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Options of this command."""
     parser = make_parser(__doc__)
     add = parser.add_argument
-    add("--model_dir", type=Path, help="folder with config.yaml and checkpoints")
-    add(
-        "--checkpoint",
-        help="file or name in MODEL_DIR (default: the best, else latest)",
-    )
+    add_model_options(parser)
     add("--units_dir", type=Path, help="HEAD/tokens.txt that the model must have")
     add("--data_dir", type=Path, required=True, help="set to decode: dump/test")
     add("--out", type=Path, required=True, help="writes OUT/MODE/hyp, hyp.jsonl, ...")
@@ -56,17 +60,7 @@ def get_parser() -> argparse.ArgumentParser:
         help='JSON of values chosen on dev, {"MODE": {"weight": 0.4}}; they win',
     )
     add("--save_posteriors", type=Path, help="folder for an .npz per utterance")
-    add("--batch_seconds", type=float, default=60.0, help="padded audio in a batch")
-    add("--ngpu", type=int, default=0, help="0: CPU, 1: GPU")
-    add("--job", type=int, default=1, help="this job, from 1")
-    add("--num_jobs", type=int, default=1, help="jobs that share the set")
-    add("--merge", type=str_to_bool, default=False, help="put the jobs together")
-    add(
-        "--max_failed_ratio",
-        type=float,
-        default=0.01,
-        help="fail when more than this share of the utterances fails",
-    )
+    add_job_options(parser)
     return parser
 
 
@@ -90,15 +84,11 @@ def _merge(args: argparse.Namespace) -> None:
 def _decode(args: argparse.Namespace) -> None:
     from espnet2_dq.decode.corpus import shard
 
-    if args.model_dir is None:
-        raise ConfigError("--model_dir: give the folder that fine-tuning wrote")
-    if args.batch_seconds <= 0:
-        raise ConfigError(f"--batch_seconds {args.batch_seconds}: must be above 0")
+    check_options(args)
     utterances = shard(list(KaldiDir.read(args.data_dir)), args.job, args.num_jobs)
     folders = {m: job_dir(args.out / m, args.job, args.num_jobs) for m in args.modes}
     for folder in folders.values():
-        for name in ("rtf.json", "hyp"):  # results of an earlier run must not survive
-            (folder / name).unlink(missing_ok=True)
+        remove_results(folder)
     values = search_values(args)
     recogniser = _recogniser(args, values)
 
@@ -145,17 +135,11 @@ def search_values(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 def _recogniser(args: argparse.Namespace, values: dict[str, dict[str, Any]]) -> Any:
     """The model with its searches; torch is imported here at last."""
-    import torch
-
     from espnet2_dq.asr.hierarchical_build import load_hierarchical_model
     from espnet2_dq.asr.tokens import check_same_tokens, read_tokens
     from espnet2_dq.decode.korean_recogniser import KoreanRecogniser, mode_options
 
-    if args.ngpu not in (0, 1):
-        raise ConfigError(f"--ngpu {args.ngpu}: 0 or 1; share a set by --num_jobs")
-    if args.ngpu and not torch.cuda.is_available():
-        raise ConfigError("--ngpu 1: torch finds no GPU here; use --ngpu 0")
-    device = "cuda" if args.ngpu else "cpu"
+    device = device_of(args.ngpu)
     model, _ = load_hierarchical_model(args.model_dir, args.checkpoint, device)
     for head, tokens in model.token_lists.items():
         if args.units_dir is not None:
@@ -205,12 +189,7 @@ def _finish(
             ", ".join(f"{k} {v:.1f} s" for k, v in statistics.parts_s.items()),
         )
     for mode, statistics in found.items():
-        if statistics.failed > args.max_failed_ratio * statistics.utterances:
-            raise DataError(
-                f"{statistics.failed} of {statistics.utterances} utterances failed in"
-                f" mode '{mode}', more than --max_failed_ratio {args.max_failed_ratio}"
-                f" allows; the reasons are in failed.tsv below {out / mode}"
-            )
+        check_failed(statistics, args.max_failed_ratio, out / mode)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import sys
 import time
 from pathlib import Path
 
+from espnet2_dq.bin.decoding import device_of, remove_results
 from espnet2_dq.bin.options import make_parser, run_command
 from espnet2_dq.data.kaldi_dir import KaldiDir
 from espnet2_dq.data.tables import read_table
 from espnet2_dq.decode.records import RunStatistics, write_records
-from espnet2_dq.errors import ConfigError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -48,20 +48,15 @@ def main(argv: list[str] | None = None) -> int:
 def _decode(args: argparse.Namespace) -> None:
     data = KaldiDir.read(args.data_dir)
     hypotheses = read_table(args.hyp, allow_empty=True)
-    for name in ("rtf.json", "hyp"):  # results of an earlier run must not survive
-        (args.out / name).unlink(missing_ok=True)
+    remove_results(args.out)
     import torch
 
     from espnet2_dq.asr.transcoder import load_transcoder
     from espnet2_dq.decode.transcoder import TranscoderSearch, spell_set
 
-    if args.ngpu not in (0, 1):
-        raise ConfigError(f"--ngpu {args.ngpu}: 0 or 1")
-    if args.ngpu and not torch.cuda.is_available():
-        raise ConfigError("--ngpu 1: torch finds no GPU here; use --ngpu 0")
+    device = device_of(args.ngpu)
     if args.num_threads:
         torch.set_num_threads(args.num_threads)
-    device = "cuda" if args.ngpu else "cpu"
     search = TranscoderSearch(
         load_transcoder(args.model_dir, args.checkpoint, device),
         beam_size=args.beam_size,

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from espnet2_dq.bin.decoding import device_of
 from espnet2_dq.bin.options import make_parser
-from espnet2_dq.errors import ConfigError, DataError, DQError
+from espnet2_dq.errors import DataError, DQError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -79,13 +80,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _load(args: argparse.Namespace, watch: Stopwatch) -> Any:
     """The model; torch is imported here at last."""
-    if args.ngpu not in (0, 1):
-        raise ConfigError(f"--ngpu {args.ngpu}: 0 or 1")
-    import torch
-
+    device = device_of(args.ngpu)
     watch.lap("import of torch")
-    if args.ngpu and not torch.cuda.is_available():
-        raise ConfigError("--ngpu 1: torch finds no GPU here; use --ngpu 0")
     from espnet2_dq.decode.transcriber import Transcriber
 
     options = {
@@ -97,7 +93,7 @@ def _load(args: argparse.Namespace, watch: Stopwatch) -> Any:
         args.model,
         checkpoint=args.checkpoint,
         mode=args.mode,
-        device="cuda" if args.ngpu else "cpu",
+        device=device,
         **options,
     )
     watch.lap("import of the model code, loading of the model")
