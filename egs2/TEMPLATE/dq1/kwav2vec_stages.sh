@@ -138,13 +138,7 @@ stage_analyse() {
         echo "stage 07_analyse: skip (--pretraining none)"
         return 0
     fi
-    input_data "${dump}/dev"
-    input "${exp}/pretrain"/{latest.pth,config.yaml}
-    output "${exp}/analysis/metrics.json"
-    on_cluster "${cuda_cmd}" "${one_gpu}" "${exp}/analysis/analyse.log"
-    run_stage 07_analyse "${exp}" python -m espnet2_dq.bin.analyse \
-        --exp "${exp}/pretrain" --data_dir "${dump}/dev" \
-        --out "${exp}/analysis" --device "${device}"
+    analyse dev
 }
 
 # ---------------------------------------------------------------- fine-tuning (8-9)

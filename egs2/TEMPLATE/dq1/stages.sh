@@ -265,12 +265,17 @@ stage_stats() {
 stage_analyse() {
     pretrains 07_analyse || return 0
     find_sets
-    input_data "${dump}/${tests[0]}"
+    analyse "${tests[0]}"
+}
+
+# analyse SET: what the codes of the pretrained model say on it
+analyse() {
+    input_data "${dump}/$1"
     input "${exp}/pretrain"/{latest.pth,config.yaml}
     output "${exp}/analysis/metrics.json"
     on_cluster "${cuda_cmd}" "${one_gpu}" "${exp}/analysis/analyse.log"
     run_stage 07_analyse "${exp}" python -m espnet2_dq.bin.analyse \
-        --exp "${exp}/pretrain" --data_dir "${dump}/${tests[0]}" \
+        --exp "${exp}/pretrain" --data_dir "${dump}/$1" \
         --out "${exp}/analysis" --device "${device}"
 }
 
